@@ -1,0 +1,26 @@
+/// Why the kernel's state could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The process may not do this; the operator must give it CAP_NET_ADMIN.
+    #[error("{attempt}: not permitted; Portolan needs CAP_NET_ADMIN in this network namespace (run it as root)")]
+    NotPermitted {
+        /// What was attempted
+        attempt: String,
+    },
+    /// The kernel understood and said no: some element or rule is at fault. The caller can look for the culprit.
+    #[error("{attempt}: the kernel refused: {reason}")]
+    Refused {
+        /// What was attempted
+        attempt: String,
+        /// The kernel's or nft's own words
+        reason: String,
+    },
+    /// The socket failed, an answer could not be read, `nft` could not be started: worth another try.
+    #[error("{attempt}: {reason}")]
+    Failed {
+        /// What was attempted
+        attempt: String,
+        /// What went wrong
+        reason: String,
+    },
+}

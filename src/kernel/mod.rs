@@ -1,0 +1,65 @@
+//! The node's kernel: reading and writing Portolan's tables, conntrack entries and interface addresses.
+//!
+//! Everything above works against [`DataPlane`], so that tests can put an in-memory double in its place.
+
+use std::net::IpAddr;
+
+use crate::{
+    model::{Family, Target},
+    tables::{AffinityGroup, List, Program, TableState, Transaction},
+};
+
+mod error;
+
+pub use error::KernelError;
+
+/// A client that an affinity group remembers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remembered {
+    /// Client address
+    pub client: IpAddr,
+    /// Where it is sent
+    pub target: Target,
+    /// Seconds until it is forgotten
+    pub expires: u64,
+}
+
+/// The tables of one network namespace.
+pub trait DataPlane {
+    /// Reads everything our tables hold. Tables that do not exist are simply absent from the result.
+    fn dump(&mut self) -> Result<TableState, KernelError>;
+
+    /// Makes the program's table, empty, in place of whatever table of that name and family exists.
+    fn install(&mut self, programs: &[Program]) -> Result<(), KernelError>;
+
+    /// Carries out all three steps. An error of step 1 or 2 means that packets see no change.
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError>;
+
+    /// Deletes our tables, and with them everything in them. Absent tables are no error.
+    fn remove(&mut self) -> Result<(), KernelError>;
+
+    /// The generation of the kernel's whole ruleset: it moves with every commit by anyone.
+    fn generation(&mut self) -> Result<u32, KernelError>;
+
+    /// The clients that a group remembers for one of its lists.
+    fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError>;
+
+    /// Makes a group forget clients. Clients that it does not know are no error.
+    fn forget(&mut self, group: &AffinityGroup, list: List, clients: &[IpAddr]) -> Result<(), KernelError>;
+
+    /// New connections counted for each frontend and each dead end, by family.
+    fn counters(&mut self, family: Family) -> Result<Vec<Count>, KernelError>;
+}
+
+/// A counter of the map `frontends` or `dead-ends`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// The frontend
+    pub frontend: crate::model::Frontend,
+    /// True if it stands in `dead-ends`
+    pub dead_end: bool,
+    /// New connections since the element was added
+    pub packets: u64,
+    /// Their first packets' bytes
+    pub bytes: u64,
+}

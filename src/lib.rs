@@ -1,0 +1,11 @@
+//! Portolan turns Kubernetes Services into a fixed nftables program driven by maps, and keeps it true.
+//!
+//! The core is pure: [`objects`] are read into the [`model`], `compile` decides, [`tables`] hold what the kernel is
+//! to hold. Effects stand at the edge: `source` brings objects, [`kernel`] writes maps, `agent` is the loop between
+//! them, `cli` the commands. `controlplane` does the API server's work where there is none, and `lab` is a
+//! cluster in network namespaces. ARCHITECTURE.md has the map and the invariants.
+
+pub mod kernel;
+pub mod model;
+pub mod objects;
+pub mod tables;

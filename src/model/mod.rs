@@ -1,0 +1,17 @@
+//! The cluster as the data plane needs it: own small types, made once from [`crate::objects`], always valid.
+//!
+//! [`ingest`] is the only door in. What it cannot use becomes a [`Notice`]; it never fails as a whole and never panics.
+
+pub mod ingest;
+mod notice;
+mod ranges;
+mod types;
+mod world;
+
+pub use notice::{Notice, ObjectRef, Origin, Severity};
+pub use ranges::{IpRange, merge_ranges};
+pub use types::{
+    EndpointFacts, Family, Frontend, Node, NodePortAddresses, PodDetector, PortId, Protocol, Service, ServiceId,
+    ServicePort, ServiceType, Settings, Slice, SliceId, SlicePort, Target, TrafficPolicy,
+};
+pub use world::World;

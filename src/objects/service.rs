@@ -1,0 +1,125 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Metadata, nullable};
+
+/// core/v1 Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Service {
+    /// Object metadata.
+    pub metadata: Metadata,
+    /// What is wanted.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: ServiceSpec,
+    /// What a load balancer provider reported.
+    #[serde(deserialize_with = "nullable")]
+    pub status: ServiceStatus,
+}
+
+/// ServiceSpec. Enumerations stay strings here: ingest and the standalone control plane say what is wrong with them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names are the API's own and are documented there")]
+pub struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub type_: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub ports: Vec<ServicePort>,
+    #[serde(deserialize_with = "nullable")]
+    pub selector: BTreeMap<String, String>,
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs", deserialize_with = "nullable")]
+    pub cluster_ips: Vec<String>,
+    #[serde(rename = "externalIPs", deserialize_with = "nullable")]
+    pub external_ips: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub ip_families: Vec<String>,
+    pub ip_family_policy: Option<String>,
+    pub session_affinity: Option<String>,
+    pub session_affinity_config: Option<SessionAffinityConfig>,
+    pub external_traffic_policy: Option<String>,
+    pub internal_traffic_policy: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub load_balancer_source_ranges: Vec<String>,
+    #[serde(rename = "loadBalancerIP")]
+    pub load_balancer_ip: Option<String>,
+    pub load_balancer_class: Option<String>,
+    pub allocate_load_balancer_node_ports: Option<bool>,
+    pub health_check_node_port: Option<i32>,
+    pub publish_not_ready_addresses: Option<bool>,
+    pub external_name: Option<String>,
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names are the API's own and are documented there")]
+pub struct ServicePort {
+    pub name: Option<String>,
+    pub protocol: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub port: i32,
+    pub target_port: Option<IntOrString>,
+    pub node_port: Option<i32>,
+    pub app_protocol: Option<String>,
+}
+
+/// A port given by number or by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum IntOrString {
+    /// A number.
+    Int(i32),
+    /// The name of a container port.
+    String(String),
+}
+
+/// sessionAffinityConfig.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionAffinityConfig {
+    /// Settings for `sessionAffinity: ClientIP`.
+    #[serde(rename = "clientIP")]
+    pub client_ip: Option<ClientIpConfig>,
+}
+
+/// sessionAffinityConfig.clientIP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientIpConfig {
+    /// Seconds a client is remembered after its last new connection.
+    pub timeout_seconds: Option<i32>,
+}
+
+/// ServiceStatus.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// What the load balancer provider set.
+    #[serde(deserialize_with = "nullable")]
+    pub load_balancer: LoadBalancerStatus,
+}
+
+/// status.loadBalancer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadBalancerStatus {
+    /// Where the load balancer can be reached.
+    #[serde(deserialize_with = "nullable")]
+    pub ingress: Vec<LoadBalancerIngress>,
+}
+
+/// One entry of status.loadBalancer.ingress.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadBalancerIngress {
+    /// Address, if the provider works with addresses.
+    pub ip: Option<String>,
+    /// Name, if the provider works with names.
+    pub hostname: Option<String>,
+    /// `VIP` (the default): nodes see the address as destination; `Proxy`: they do not (KEP-1860).
+    pub ip_mode: Option<String>,
+}

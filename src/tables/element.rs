@@ -1,0 +1,313 @@
+use std::{net::IpAddr, sync::Arc};
+
+use crate::model::{Family, Frontend, IpRange, Protocol, Target};
+
+/// The first slot of a node's own endpoints in the map `endpoints`.
+pub const LOCAL_SLOTS: u16 = 32768;
+
+/// The policy chain that serves a frontend (rules/README.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// Cluster IP
+    Internal,
+    /// Cluster IP, internalTrafficPolicy: Local
+    InternalLocal,
+    /// External address or node port
+    External,
+    /// External address or node port, externalTrafficPolicy: Local
+    ExternalLocal,
+}
+
+impl Policy {
+    /// All policies.
+    pub const ALL: [Policy; 4] = [Policy::Internal, Policy::InternalLocal, Policy::External, Policy::ExternalLocal];
+
+    /// The chain's name.
+    pub fn chain(self) -> &'static str {
+        match self {
+            Policy::Internal => "internal",
+            Policy::InternalLocal => "internal-local",
+            Policy::External => "external",
+            Policy::ExternalLocal => "external-local",
+        }
+    }
+}
+
+/// What happens to new connections to a frontend that cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeadEnd {
+    /// Answered with port unreachable: no endpoint anywhere
+    Refuse,
+    /// Dropped: the policy is Local and this node has no endpoint
+    Drop,
+}
+
+/// Which list of endpoints: all that the cluster policy allows, or this node's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum List {
+    /// The cluster list: slots from 0
+    All,
+    /// The local list: slots from [`LOCAL_SLOTS`]
+    Local,
+}
+
+/// One element of one map or set of the program in `rules/`. The family follows from the addresses.
+///
+/// `owner` is written as the element's comment, so that a bare listing names the Service: `shop/web:http`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// set `service-networks`
+    ServiceNetwork(IpRange),
+    /// set `pods`
+    Pods(IpRange),
+    /// set `cluster-ips`
+    ClusterIp(IpAddr),
+    /// set `hairpin`: this endpoint to itself
+    Hairpin {
+        /// The endpoint
+        target: Target,
+        /// Its protocol
+        protocol: Protocol,
+    },
+    /// set `guarded`
+    Guarded(Frontend),
+    /// set `allowed-sources`
+    AllowedSource {
+        /// The guarded frontend
+        frontend: Frontend,
+        /// Who may come
+        range: IpRange,
+    },
+    /// map `frontends`
+    Frontend {
+        /// Key
+        frontend: Frontend,
+        /// `goto` this chain
+        policy: Policy,
+        /// Comment
+        owner: Arc<str>,
+    },
+    /// map `dead-ends`
+    DeadEnd {
+        /// Key
+        frontend: Frontend,
+        /// `drop` or `goto refuse`
+        verdict: DeadEnd,
+        /// Comment
+        owner: Arc<str>,
+    },
+    /// map `picks` or `local-picks`
+    Pick {
+        /// Key
+        frontend: Frontend,
+        /// Which of the two
+        list: List,
+        /// `goto pick-N` or `goto local-pick-N`; at least 1
+        count: u16,
+    },
+    /// map `endpoints`
+    Slot {
+        /// Key, first part
+        frontend: Frontend,
+        /// Key, second part: from 0 or from [`LOCAL_SLOTS`]
+        slot: u16,
+        /// The endpoint
+        target: Target,
+    },
+    /// map `sticky` or `local-sticky`: `jump sticky-X` or `jump local-sticky-X`
+    Sticky {
+        /// Key
+        frontend: Frontend,
+        /// Which of the two
+        list: List,
+        /// X: see [`AffinityGroup::name`]
+        group: Arc<str>,
+    },
+    /// map `learners`: `goto learn-X`
+    Learner {
+        /// Key
+        frontend: Frontend,
+        /// X
+        group: Arc<str>,
+    },
+    /// set `members-X` or `local-members-X`: endpoints that clients may be remembered for
+    Member {
+        /// X
+        group: Arc<str>,
+        /// Which of the two
+        list: List,
+        /// The endpoint
+        target: Target,
+    },
+}
+
+/// What belongs to one service port with session affinity, in one family: its chains, maps and sets.
+///
+/// For the list `All`: chain `sticky-X`, set `members-X`, maps `affinity-X-address` and `affinity-X-port`. For the
+/// list `Local` the same, each name with `local-` in front. One chain `learn-X`, with a rule for each list in use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AffinityGroup {
+    /// Family
+    pub family: Family,
+    /// X: `namespace/service/protocol` and, for a named port, `/port`; protocol in lower case
+    pub name: Arc<str>,
+    /// Seconds a client is remembered after its last new connection
+    pub timeout: u32,
+    /// The cluster list is used
+    pub all: bool,
+    /// The local list is used
+    pub local: bool,
+}
+
+/// A chain `pick-N` or `local-pick-N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PickChain {
+    /// Family
+    pub family: Family,
+    /// Which of the two
+    pub list: List,
+    /// N, at least 1
+    pub count: u16,
+}
+
+impl PickChain {
+    /// The chain's name.
+    pub fn name(&self) -> String {
+        match self.list {
+            List::All => format!("pick-{}", self.count),
+            List::Local => format!("local-pick-{}", self.count),
+        }
+    }
+}
+
+impl Element {
+    /// The family whose table holds the element.
+    pub fn family(&self) -> Family {
+        match self {
+            Element::ServiceNetwork(range) | Element::Pods(range) => Family::of(range.first),
+            Element::ClusterIp(address) => Family::of(*address),
+            Element::Hairpin { target, .. } | Element::Member { target, .. } => Family::of(target.address),
+            _ => self.frontend().map_or(Family::V4, Frontend::family),
+        }
+    }
+
+    /// The frontend in the element's key, if it has one.
+    pub fn frontend(&self) -> Option<&Frontend> {
+        match self {
+            Element::Guarded(frontend)
+            | Element::AllowedSource { frontend, .. }
+            | Element::Frontend { frontend, .. }
+            | Element::DeadEnd { frontend, .. }
+            | Element::Pick { frontend, .. }
+            | Element::Slot { frontend, .. }
+            | Element::Sticky { frontend, .. }
+            | Element::Learner { frontend, .. } => Some(frontend),
+            Element::ServiceNetwork(_)
+            | Element::Pods(_)
+            | Element::ClusterIp(_)
+            | Element::Hairpin { .. }
+            | Element::Member { .. } => None,
+        }
+    }
+
+    /// The name of the map or set that holds the element.
+    pub fn container(&self) -> Container<'_> {
+        match self {
+            Element::ServiceNetwork(_) => Container::ServiceNetworks,
+            Element::Pods(_) => Container::Pods,
+            Element::ClusterIp(_) => Container::ClusterIps,
+            Element::Hairpin { .. } => Container::Hairpin,
+            Element::Guarded(_) => Container::Guarded,
+            Element::AllowedSource { .. } => Container::AllowedSources,
+            Element::Frontend { .. } => Container::Frontends,
+            Element::DeadEnd { .. } => Container::DeadEnds,
+            Element::Pick { list: List::All, .. } => Container::Picks,
+            Element::Pick { list: List::Local, .. } => Container::LocalPicks,
+            Element::Slot { .. } => Container::Endpoints,
+            Element::Sticky { list: List::All, .. } => Container::Sticky,
+            Element::Sticky { list: List::Local, .. } => Container::LocalSticky,
+            Element::Learner { .. } => Container::Learners,
+            Element::Member { group, list, .. } => Container::Members { group, list: *list },
+        }
+    }
+}
+
+/// A map or set of the program in `rules/`, in the order in which the program declares them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "each is the map or set of that name in rules/, documented there")]
+pub enum Container<'a> {
+    Frontends,
+    Picks,
+    LocalPicks,
+    Endpoints,
+    DeadEnds,
+    ClusterIps,
+    ServiceNetworks,
+    Pods,
+    Hairpin,
+    Guarded,
+    AllowedSources,
+    Sticky,
+    LocalSticky,
+    Learners,
+    Members { group: &'a str, list: List },
+}
+
+impl Container<'_> {
+    /// The containers that the fixed program declares; `Members` come and go with affinity groups.
+    pub const FIXED: [Container<'static>; 14] = [
+        Container::Frontends,
+        Container::Picks,
+        Container::LocalPicks,
+        Container::Endpoints,
+        Container::DeadEnds,
+        Container::ClusterIps,
+        Container::ServiceNetworks,
+        Container::Pods,
+        Container::Hairpin,
+        Container::Guarded,
+        Container::AllowedSources,
+        Container::Sticky,
+        Container::LocalSticky,
+        Container::Learners,
+    ];
+
+    /// nft's name of the map or set.
+    pub fn name(&self) -> String {
+        match self {
+            Container::Frontends => "frontends".into(),
+            Container::Picks => "picks".into(),
+            Container::LocalPicks => "local-picks".into(),
+            Container::Endpoints => "endpoints".into(),
+            Container::DeadEnds => "dead-ends".into(),
+            Container::ClusterIps => "cluster-ips".into(),
+            Container::ServiceNetworks => "service-networks".into(),
+            Container::Pods => "pods".into(),
+            Container::Hairpin => "hairpin".into(),
+            Container::Guarded => "guarded".into(),
+            Container::AllowedSources => "allowed-sources".into(),
+            Container::Sticky => "sticky".into(),
+            Container::LocalSticky => "local-sticky".into(),
+            Container::Learners => "learners".into(),
+            Container::Members { group, list } => format!("{}members-{group}", list.prefix()),
+        }
+    }
+}
+
+impl List {
+    /// What stands in front of the names that belong to the list: nothing, or `local-`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            List::All => "",
+            List::Local => "local-",
+        }
+    }
+
+    /// The list's first slot in the map `endpoints`.
+    pub fn first_slot(self) -> u16 {
+        match self {
+            List::All => 0,
+            List::Local => LOCAL_SLOTS,
+        }
+    }
+}

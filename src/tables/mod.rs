@@ -1,0 +1,20 @@
+//! The wanted contents of the kernel's maps and sets, and the difference between two such states.
+//!
+//! The types here say what the program in `rules/` is to hold; [`crate::kernel`] turns them into netlink messages, and
+//! `text` into nft text. Nothing here knows what a Service is, but for the owner's name in a comment.
+
+mod element;
+mod program;
+mod state;
+mod transaction;
+
+pub use element::{AffinityGroup, Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy};
+pub use program::Program;
+pub use state::TableState;
+pub use transaction::Transaction;
+
+/// The name of Portolan's tables, one in family `ip` and one in `ip6`.
+pub const TABLE: &str = "portolan";
+
+/// What stands before the fingerprint in the comment of a table.
+pub(crate) const PROGRAM_COMMENT: &str = "portolan program ";

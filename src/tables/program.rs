@@ -1,0 +1,106 @@
+use std::fmt::Write as _;
+
+use crate::model::{Family, PodDetector, Settings};
+
+/// The program as it stands in `rules/`, embedded at build time.
+const IPV4: &str = include_str!("../../rules/ipv4.nft");
+const IPV6: &str = include_str!("../../rules/ipv6.nft");
+
+/// The mark in `rules/`, for masquerade bit 14.
+const RULES_MARK: &str = "0x00004000";
+
+/// The fixed program for one family, adapted to the operator's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The family
+    pub family: Family,
+    /// The program as nft text; declares the table, its empty maps and its chains
+    pub text: String,
+    /// Changes when the text does; stands in the table's comment
+    pub fingerprint: String,
+}
+
+impl Program {
+    /// The text of `rules/` with the lines that depend on settings filled in: those that end in `# detector` (how a pod
+    /// is recognised), `# hide` (whether other sources of a cluster IP are hidden), and the mark.
+    pub fn new(family: Family, settings: &Settings) -> Self {
+        let source = match family {
+            Family::V4 => IPV4,
+            Family::V6 => IPV6,
+        };
+        let pod = pod_match(family, settings);
+        let mut text = String::with_capacity(source.len());
+        for line in source.lines().filter(|line| !line.starts_with('#')) {
+            let Some(line) = adapt(line, family, pod.as_deref(), settings.masquerade_all) else { continue };
+            text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", settings.mark())));
+            text.push('\n');
+        }
+        let text = text.trim_start().to_owned();
+        let fingerprint = format!("{:016x}", fnv1a(text.as_bytes()));
+        let open = format!("table {} {} {{\n", family.nft(), super::TABLE);
+        let mut with_comment = open.clone();
+        let _ = writeln!(with_comment, "\tcomment \"{}{fingerprint}\"", super::PROGRAM_COMMENT);
+        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint }
+    }
+}
+
+/// The nft match that recognises a pod, or `None` without a detector for the family.
+fn pod_match(family: Family, settings: &Settings) -> Option<String> {
+    match &settings.detector {
+        PodDetector::ClusterCidr(ranges) => {
+            ranges.iter().any(|r| Family::of(r.network()) == family).then(|| format!("{} saddr @pods", family.nft()))
+        }
+        PodDetector::NodeCidr => Some(format!("{} saddr @pods", family.nft())),
+        PodDetector::BridgeInterface(name) => Some(format!("iifname \"{name}\"")),
+        PodDetector::InterfaceNamePrefix(prefix) => Some(format!("iifname \"{prefix}*\"")),
+    }
+}
+
+/// One line for these settings; `None` leaves it out.
+fn adapt(line: &str, family: Family, pod: Option<&str>, masquerade_all: bool) -> Option<String> {
+    if let Some(rule) = line.strip_suffix(" # detector") {
+        let returns = rule.ends_with(" return");
+        let pod = pod.filter(|_| !(returns && masquerade_all))?;
+        return Some(rule.replace(&format!("{} saddr @pods", family.nft()), pod));
+    }
+    if let Some(rule) = line.strip_suffix(" # hide") {
+        return (masquerade_all || pod.is_some()).then(|| rule.to_owned());
+    }
+    Some(line.to_owned())
+}
+
+/// FNV-1a, 64 bit: a fingerprint that is the same on every machine and release of the compiler.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_families_run_one_program() {
+        let mut translated = IPV4.replace("IPv4", "IPv6").replace("table ip ", "table ip6 ");
+        for field in ["saddr", "daddr"] {
+            translated = translated.replace(&format!("ip {field}"), &format!("ip6 {field}"));
+        }
+        assert_eq!(translated, IPV6, "rules/ipv6.nft is rules/ipv4.nft with ip read as ip6");
+    }
+
+    #[test]
+    fn settings_change_only_their_own_lines() {
+        let text = |settings: &Settings| Program::new(Family::V4, settings).text;
+        let plain = text(&Settings { masquerade_bit: 14, ..Default::default() });
+        assert!(plain.contains("ip saddr @pods return\n\t\tgoto hide-source"));
+        let bridge = PodDetector::BridgeInterface("cni0".into());
+        let bridge = text(&Settings { detector: bridge, masquerade_bit: 3, ..Default::default() });
+        assert!(bridge.contains("iifname \"cni0\" return\n\t\tgoto hide-source"));
+        assert!(bridge.contains("iifname \"cni0\" goto all-endpoints"));
+        assert!(bridge.contains("meta mark | 0x00000008") && !bridge.contains("0x00004000"));
+        let none = text(&Settings { detector: PodDetector::ClusterCidr(vec![]), ..Default::default() });
+        assert!(none.contains("chain hide-unless-pod {\n\t}"));
+        let all = text(&Settings { masquerade_all: true, ..Default::default() });
+        assert!(all.contains("chain hide-unless-pod {\n\t\tgoto hide-source\n\t}"));
+        assert!(all.contains("ip saddr @pods goto all-endpoints"));
+    }
+}
