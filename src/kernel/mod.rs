@@ -2,10 +2,11 @@
 //!
 //! Everything above works against [`DataPlane`], so that tests can put an in-memory double in its place.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
-    model::{Family, Target},
+    compile::ServingTargets,
+    model::{Family, Frontend, Target},
     tables::{AffinityGroup, List, Program, TableState, Transaction},
 };
 
@@ -32,7 +33,22 @@ pub trait DataPlane {
     /// Makes the program's table, empty, in place of whatever table of that name and family exists.
     fn install(&mut self, programs: &[Program]) -> Result<(), KernelError>;
 
-    /// Carries out all three steps. An error of step 1 or 2 means that packets see no change.
+    /// Makes the same tables once more under a second name, with the contents that `everything` adds: while they exist
+    /// they serve new connections, whatever happens to the first ones.
+    fn install_standby(&mut self, programs: &[Program], everything: &Transaction) -> Result<(), KernelError>;
+
+    /// Deletes the tables of the second name. Absent ones are no error.
+    fn remove_standby(&mut self) -> Result<(), KernelError>;
+
+    /// The names of our fixed chains whose rules are not those of the programs.
+    fn damaged_chains(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
+
+    /// Deletes conntrack entries of UDP flows to these frontends that no endpoint of theirs serves (section 5 of the
+    /// Service behaviour). Returns how many.
+    fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError>;
+
+    /// Carries out all three steps. `Refused` means that packets see no change; after any other error the caller must
+    /// read the tables again. A failure of step 3 is never `Refused`.
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError>;
 
     /// Deletes our tables, and with them everything in them. Absent tables are no error.
@@ -55,7 +71,7 @@ pub trait DataPlane {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
     /// The frontend
-    pub frontend: crate::model::Frontend,
+    pub frontend: Frontend,
     /// True if it stands in `dead-ends`
     pub dead_end: bool,
     /// New connections since the element was added

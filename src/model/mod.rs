@@ -2,16 +2,20 @@
 //!
 //! [`ingest`] is the only door in. What it cannot use becomes a [`Notice`]; it never fails as a whole and never panics.
 
+mod address;
 pub mod ingest;
 mod notice;
 mod ranges;
 mod types;
 mod world;
 
-pub use notice::{Notice, ObjectRef, Origin, Severity};
+pub use address::{is_loopback, parse_address, parse_range};
+pub use notice::{Notice, Origin, Severity};
 pub use ranges::{IpRange, merge_ranges};
 pub use types::{
     EndpointFacts, Family, Frontend, Node, NodePortAddresses, PodDetector, PortId, Protocol, Service, ServiceId,
     ServicePort, ServiceType, Settings, Slice, SliceId, SlicePort, Target, TrafficPolicy,
 };
 pub use world::World;
+
+pub use crate::objects::ObjectRef;

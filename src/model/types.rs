@@ -1,8 +1,4 @@
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -121,7 +117,7 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// A service port: what session affinity and endpoint selection are kept for (spec section 2.1).
+/// A service port: what session affinity and endpoint selection are kept for (section 2.1 of the Service behaviour).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId {
     /// The Service
@@ -227,6 +223,8 @@ pub struct Service {
     pub created: Option<Timestamp>,
     /// Type
     pub kind: ServiceType,
+    /// False if the label `service.kubernetes.io/service-proxy-name` hands the Service to another proxy
+    pub proxied: bool,
     /// Cluster IPs, at most one a family; empty for headless and ExternalName Services
     pub cluster_ips: Vec<IpAddr>,
     /// External IPs
@@ -241,7 +239,7 @@ pub struct Service {
     pub internal_policy: TrafficPolicy,
     /// For every other frontend
     pub external_policy: TrafficPolicy,
-    /// Who may use the load-balancer addresses; merged; empty means everybody
+    /// Who may use the load-balancer addresses; a family without a range is open to everybody
     pub source_ranges: Vec<IpNet>,
     /// The port of the health check of a LoadBalancer Service with external policy Local
     pub health_check_node_port: Option<u16>,
@@ -329,7 +327,7 @@ pub struct Node {
     pub interface_addresses: Vec<IpAddr>,
 }
 
-/// Which of the node's addresses answer on node ports (spec section 2.6).
+/// Which of the node's addresses answer on node ports (section 2.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NodePortAddresses {
     /// The node's own addresses as the cluster knows them; every interface address while those are not known
@@ -339,18 +337,23 @@ pub enum NodePortAddresses {
     Ranges(Vec<IpNet>),
 }
 
-/// How a packet is recognised as coming from a local pod (spec section 3.5).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How a packet is recognised as coming from a pod (section 3.5 of the Service behaviour).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodDetector {
-    /// Source inside these ranges, the first of each family; none for a family means no detector there
-    ClusterCidr(Vec<IpNet>),
-    /// Source inside the node's pod ranges
-    #[default]
-    NodeCidr,
+    /// Source inside these ranges, the first of each family; a family without a range has no detector.
+    /// The modes ClusterCIDR and NodeCIDR.
+    SourceRanges(Vec<IpNet>),
     /// Arrived on the interface of this name
     BridgeInterface(String),
     /// Arrived on an interface whose name begins so
     InterfaceNamePrefix(String),
+}
+
+impl Default for PodDetector {
+    /// No detector.
+    fn default() -> Self {
+        PodDetector::SourceRanges(Vec::new())
+    }
 }
 
 /// What the operator chose.
@@ -370,13 +373,5 @@ impl Settings {
     /// The mark made of [`Settings::masquerade_bit`].
     pub fn mark(&self) -> u32 {
         1 << u32::from(self.masquerade_bit.min(31))
-    }
-}
-
-/// True for addresses that a host keeps to itself: 127.0.0.0/8 and ::1.
-pub(crate) fn is_loopback(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(a) => a.is_loopback(),
-        IpAddr::V6(a) => a == Ipv6Addr::LOCALHOST,
     }
 }

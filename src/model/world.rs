@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -11,10 +11,37 @@ pub struct World {
     pub node: Node,
     /// Services, headless and ExternalName ones included
     pub services: BTreeMap<ServiceId, Service>,
-    /// EndpointSlices
-    slices: BTreeMap<SliceId, Slice>,
-    /// The slices of each Service
-    slices_of: BTreeMap<ServiceId, Vec<SliceId>>,
+    /// EndpointSlices of each Service; kept even while the Service is not there
+    slices: BTreeMap<ServiceId, BTreeMap<SliceId, Slice>>,
     /// The ranges that cluster IPs are taken from, where known
     pub service_networks: Vec<IpNet>,
+}
+
+impl World {
+    /// Puts a slice in place of an earlier one of the same name and Service.
+    pub fn put_slice(&mut self, slice: Slice) {
+        self.slices.entry(slice.service.clone()).or_default().insert(slice.id.clone(), slice);
+    }
+
+    /// The slices of a Service, in order of their names.
+    pub fn slices_of(&self, service: &ServiceId) -> impl Iterator<Item = &Slice> {
+        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Services that are not the same in both worlds, or whose slices are not. A node that changed concerns all.
+    pub fn changed(&self, other: &World) -> BTreeSet<ServiceId> {
+        if self.node != other.node {
+            return self.services.keys().chain(other.services.keys()).cloned().collect();
+        }
+        let mut changed = differing_keys(&self.services, &other.services);
+        changed.extend(differing_keys(&self.slices, &other.slices));
+        changed
+    }
+}
+
+/// Keys whose values differ between two maps, or that only one of them has.
+fn differing_keys<K: Ord + Clone, V: PartialEq>(a: &BTreeMap<K, V>, b: &BTreeMap<K, V>) -> BTreeSet<K> {
+    let gone_or_other = a.iter().filter(|(key, value)| b.get(key) != Some(*value)).map(|(key, _)| key);
+    let new = b.keys().filter(|key| !a.contains_key(key));
+    gone_or_other.chain(new).cloned().collect()
 }

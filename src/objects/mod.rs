@@ -8,6 +8,7 @@ mod endpoints;
 mod meta;
 mod node;
 mod pod;
+mod reference;
 mod service;
 
 pub use endpoints::{
@@ -17,6 +18,7 @@ pub use endpoints::{
 pub use meta::Metadata;
 pub use node::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec};
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
+pub use reference::ObjectRef;
 pub use service::{
     ClientIpConfig, IntOrString, LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec,
     ServiceStatus, SessionAffinityConfig,
@@ -64,6 +66,14 @@ impl Object {
             Object::Namespace(o) => &o.metadata,
             Object::ServiceCidr(o) => &o.metadata,
         }
+    }
+
+    /// How notices name the object.
+    pub fn reference(&self) -> ObjectRef {
+        let metadata = self.metadata();
+        let cluster_wide = matches!(self, Object::Node(_) | Object::Namespace(_) | Object::ServiceCidr(_));
+        let namespace = if cluster_wide { "" } else { metadata.namespace() };
+        ObjectRef { kind: self.kind().into(), namespace: namespace.into(), name: metadata.name.as_str().into() }
     }
 
     /// The object's kind, as its manifest spells it.

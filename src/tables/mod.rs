@@ -1,16 +1,24 @@
 //! The wanted contents of the kernel's maps and sets, and the difference between two such states.
 //!
 //! The types here say what the program in `rules/` is to hold; [`crate::kernel`] turns them into netlink messages, and
-//! `text` into nft text. Nothing here knows what a Service is, but for the owner's name in a comment.
+//! [`nft_text`] into nft text. Nothing here knows what a Service is, but for the owner's name in a comment.
 
+mod contents;
 mod element;
+mod group;
 mod program;
+mod rows;
 mod state;
+mod text;
 mod transaction;
 
+pub use contents::{Changes, Contents, Owner};
 pub use element::{AffinityGroup, Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy};
+pub use group::group_text;
 pub use program::Program;
+pub use rows::Rows;
 pub use state::TableState;
+pub use text::{element_text, nft_text};
 pub use transaction::Transaction;
 
 /// The name of Portolan's tables, one in family `ip` and one in `ip6`.

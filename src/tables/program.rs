@@ -47,10 +47,9 @@ impl Program {
 /// The nft match that recognises a pod, or `None` without a detector for the family.
 fn pod_match(family: Family, settings: &Settings) -> Option<String> {
     match &settings.detector {
-        PodDetector::ClusterCidr(ranges) => {
+        PodDetector::SourceRanges(ranges) => {
             ranges.iter().any(|r| Family::of(r.network()) == family).then(|| format!("{} saddr @pods", family.nft()))
         }
-        PodDetector::NodeCidr => Some(format!("{} saddr @pods", family.nft())),
         PodDetector::BridgeInterface(name) => Some(format!("iifname \"{name}\"")),
         PodDetector::InterfaceNamePrefix(prefix) => Some(format!("iifname \"{prefix}*\"")),
     }
@@ -90,16 +89,17 @@ mod tests {
     #[test]
     fn settings_change_only_their_own_lines() {
         let text = |settings: &Settings| Program::new(Family::V4, settings).text;
-        let plain = text(&Settings { masquerade_bit: 14, ..Default::default() });
+        let pods = PodDetector::SourceRanges(vec!["10.0.0.0/8".parse().unwrap()]);
+        let plain = text(&Settings { detector: pods.clone(), masquerade_bit: 14, ..Default::default() });
         assert!(plain.contains("ip saddr @pods return\n\t\tgoto hide-source"));
         let bridge = PodDetector::BridgeInterface("cni0".into());
         let bridge = text(&Settings { detector: bridge, masquerade_bit: 3, ..Default::default() });
         assert!(bridge.contains("iifname \"cni0\" return\n\t\tgoto hide-source"));
         assert!(bridge.contains("iifname \"cni0\" goto all-endpoints"));
         assert!(bridge.contains("meta mark | 0x00000008") && !bridge.contains("0x00004000"));
-        let none = text(&Settings { detector: PodDetector::ClusterCidr(vec![]), ..Default::default() });
+        let none = text(&Settings::default());
         assert!(none.contains("chain hide-unless-pod {\n\t}"));
-        let all = text(&Settings { masquerade_all: true, ..Default::default() });
+        let all = text(&Settings { detector: pods, masquerade_all: true, ..Default::default() });
         assert!(all.contains("chain hide-unless-pod {\n\t\tgoto hide-source\n\t}"));
         assert!(all.contains("ip saddr @pods goto all-endpoints"));
     }

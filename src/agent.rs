@@ -1,0 +1,255 @@
+//! Makes the kernel hold what is desired: adopt, compile, commit, isolate what is refused, tidy up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracing::{info, warn};
+
+use crate::{
+    desired::Desired,
+    kernel::{DataPlane, KernelError, Remembered},
+    model::{Family, Notice, Settings, Target, World},
+    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TableState, Transaction},
+};
+
+/// The data plane of one node, and what is known about it.
+pub struct Agent<K> {
+    kernel: K,
+    desired: Desired,
+    contents: Contents,
+    programs: Vec<Program>,
+    /// False until the kernel's contents were read, and again after a failure that leaves them in doubt
+    adopted: bool,
+    /// Some input could not be read: nothing that the inputs do not name may be removed
+    keep_unknown: bool,
+}
+
+/// What one [`Agent::sync`] did.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// Services and others whose rows changed
+    pub changed: BTreeSet<Owner>,
+    /// Element operations sent to the kernel
+    pub operations: usize,
+    /// Owners whose change the kernel refused, with its words; they keep their last good state
+    pub refused: BTreeMap<Owner, String>,
+    /// What users should know
+    pub notices: Vec<Notice>,
+    /// Stale UDP entries that were deleted
+    pub flows_deleted: usize,
+    /// The program itself was written
+    pub installed: bool,
+}
+
+impl<K: DataPlane> Agent<K> {
+    /// An agent that has not looked at the kernel yet.
+    pub fn new(kernel: K) -> Self {
+        Self {
+            kernel,
+            desired: Desired::default(),
+            contents: Contents::default(),
+            programs: Vec::new(),
+            adopted: false,
+            keep_unknown: false,
+        }
+    }
+
+    /// What is desired; changes take effect at the next [`Agent::sync`].
+    pub fn desired(&mut self) -> &mut Desired {
+        &mut self.desired
+    }
+
+    /// What the kernel was last seen or made to hold.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The kernel.
+    pub fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// Replaces all inputs. `incomplete` says that some could not be read: then nothing is removed on their account.
+    pub fn set(&mut self, world: World, settings: Settings, incomplete: bool) {
+        let programs = Family::ALL.map(|family| Program::new(family, &settings)).to_vec();
+        if self.programs != programs {
+            self.programs = programs;
+            self.adopted = false;
+        }
+        if self.keep_unknown && !incomplete {
+            // What was left alone for lack of knowledge can go now.
+            self.adopted = false;
+        }
+        self.keep_unknown = incomplete;
+        self.desired.replace(world, settings);
+    }
+
+    /// Has the kernel read again at the next [`Agent::sync`], because somebody else may have changed it.
+    pub fn doubt(&mut self) {
+        self.adopted = false;
+    }
+
+    /// Makes the kernel hold what is desired. After an error it holds what it held, or parts of the change that are
+    /// complete in themselves; the next call finds out and does the rest.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel says that is not the fault of one owner's rows.
+    pub fn sync(&mut self) -> Result<Synced, KernelError> {
+        let mut synced = Synced::default();
+        if !self.adopted {
+            synced.installed = self.adopt()?;
+            self.adopted = true;
+        }
+        let work = self.desired.work(&self.contents);
+        synced.notices = work.notices;
+        let retry: BTreeSet<Owner> = work.changes.keys().cloned().collect();
+        let result = self.commit_all(work.changes, &mut synced);
+        let unfinished = if result.is_err() { retry } else { synced.refused.keys().cloned().collect() };
+        self.desired.mark(unfinished.into_iter().filter_map(|owner| match owner {
+            Owner::Service(id) => Some(id),
+            Owner::Node | Owner::Stray => None,
+        }));
+        if result.is_err() {
+            self.adopted = false;
+        }
+        result?;
+        synced.flows_deleted = self.kernel.delete_stale_flows(&work.udp)?;
+        Ok(synced)
+    }
+
+    /// Reads what the kernel holds and takes it over. Writes the program where it is missing, damaged or another
+    /// version. Returns whether it did.
+    fn adopt(&mut self) -> Result<bool, KernelError> {
+        let mut state = self.kernel.dump()?;
+        let current = |p: &Program| state.programs.get(&p.family) == Some(&p.fingerprint);
+        let intact = self.programs.iter().all(current) && state.strangers.is_empty();
+        let damaged = if intact { self.kernel.damaged_chains(&self.programs)? } else { Vec::new() };
+        let install = !intact || !damaged.is_empty();
+        if install {
+            for what in state.strangers.iter().chain(&damaged) {
+                warn!(what, "somebody changed our tables; writing them anew");
+            }
+            self.install(state)?;
+            state = self.kernel.dump()?;
+        }
+        self.contents = Contents::from_kernel(state);
+        self.desired.adopt(&self.contents, self.keep_unknown);
+        Ok(install)
+    }
+
+    /// Writes the program. If one is in service, a second table holds the same Services meanwhile, so that no packet
+    /// meets an empty one; only what affinity remembers and the counters are lost.
+    fn install(&mut self, present: TableState) -> Result<(), KernelError> {
+        if present.programs.is_empty() {
+            return self.kernel.install(&self.programs);
+        }
+        info!("replacing the program; a second table serves meanwhile");
+        let present = Contents::from_kernel(present);
+        let nothing = Contents::default();
+        self.desired.adopt(&nothing, true);
+        let mut changes = self.desired.work(&nothing).changes;
+        if self.keep_unknown {
+            let unknown = present.owners().filter(|o| matches!(o, Owner::Service(_)) && !changes.contains_key(o));
+            let unknown: Vec<_> = unknown.filter_map(|o| Some((o.clone(), present.rows(o)?.clone()))).collect();
+            changes.extend(unknown);
+        }
+        let everything = nothing.change(&changes);
+        self.kernel.install_standby(&self.programs, &everything)?;
+        self.kernel.install(&self.programs)?;
+        self.kernel.commit(&everything)?;
+        self.kernel.remove_standby()
+    }
+
+    /// Commits the changes; those that the kernel refuses are found by halving, and kept apart.
+    fn commit_all(&mut self, changes: Changes, synced: &mut Synced) -> Result<(), KernelError> {
+        let mut refused = Vec::new();
+        self.commit(changes, synced, &mut refused)?;
+        // A change may have been refused only because it needs another one that was made after it.
+        for (changes, reason) in std::mem::take(&mut refused) {
+            let mut again = Vec::new();
+            let owner = changes.keys().next().cloned();
+            if synced.changed.is_empty() {
+                again.push((changes, reason));
+            } else {
+                self.commit(changes, synced, &mut again)?;
+            }
+            if let (Some(owner), Some((_, reason))) = (owner, again.pop()) {
+                warn!(%owner, reason, "the kernel refuses this change; the last good state stays");
+                synced.refused.insert(owner, reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        changes: Changes,
+        synced: &mut Synced,
+        refused: &mut Vec<(Changes, String)>,
+    ) -> Result<(), KernelError> {
+        let transaction = self.contents.change(&changes);
+        let result = if transaction.is_empty() { Ok(()) } else { self.kernel.commit(&transaction) };
+        match result {
+            Ok(()) => {
+                synced.operations += transaction.operations();
+                let owners: Vec<Owner> = changes.keys().cloned().collect();
+                self.contents.accept(changes);
+                self.forget_departed(&owners, &transaction)?;
+                synced.changed.extend(owners);
+                Ok(())
+            }
+            Err(KernelError::Refused { reason, .. }) if changes.len() <= 1 => {
+                refused.push((changes, reason));
+                Ok(())
+            }
+            Err(KernelError::Refused { .. }) => {
+                let mut first = changes;
+                let middle = first.keys().nth(first.len() / 2).cloned();
+                let second = middle.map(|middle| first.split_off(&middle)).unwrap_or_default();
+                self.commit(first, synced, refused)?;
+                self.commit(second, synced, refused)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Makes affinity groups that lost a member forget the clients that were sent there. It is done after the commit:
+    /// from then on nobody new can be remembered for a member that is gone.
+    fn forget_departed(&mut self, owners: &[Owner], transaction: &Transaction) -> Result<(), KernelError> {
+        let lost_member = |element: &Element| match element {
+            Element::Member { group, list, .. } => Some((element.family(), group.clone(), *list)),
+            _ => None,
+        };
+        let lost: BTreeSet<_> = transaction.delete.iter().filter_map(lost_member).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        for rows in owners.iter().filter_map(|owner| self.contents.rows(owner)) {
+            for group in &rows.groups {
+                for list in [List::All, List::Local] {
+                    if lost.contains(&(group.family, group.name.clone(), list)) {
+                        let remembered = self.kernel.remembered(group, list)?;
+                        let stale = departed_clients(rows, group, list, &remembered);
+                        self.kernel.forget(group, list, &stale)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Clients that are remembered for an endpoint that is no member of the group's list.
+fn departed_clients(
+    rows: &Rows,
+    group: &AffinityGroup,
+    list: List,
+    remembered: &[Remembered],
+) -> Vec<std::net::IpAddr> {
+    let member = |element: &Element| match element {
+        Element::Member { group: name, list: of, target } if *name == group.name && *of == list => Some(*target),
+        _ => None,
+    };
+    let members: BTreeSet<Target> = rows.elements.iter().filter_map(member).collect();
+    remembered.iter().filter(|r| !members.contains(&r.target)).map(|r| r.client).collect()
+}

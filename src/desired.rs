@@ -1,0 +1,180 @@
+//! The desired state: the inputs, who owns which frontend, and what changed since the last time somebody asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use crate::{
+    compile::{Claims, ServicePlan, ServingTargets, frontends, node_rows, plan, rows, udp_frontends},
+    model::{Frontend, Notice, Protocol, Service, ServiceId, Settings, Severity, Slice, World},
+    tables::{Changes, Contents, Element, Owner, Rows},
+};
+
+/// Inputs and what follows from them, one Service at a time. Pure: it compiles what is dirty and nothing else.
+#[derive(Debug, Default)]
+pub struct Desired {
+    world: World,
+    settings: Settings,
+    claims: Claims,
+    dirty: BTreeSet<ServiceId>,
+    /// Owners found in the tables that the inputs do not know, to be emptied
+    leftovers: BTreeSet<Owner>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// New rows for those owners whose rows change
+    pub changes: Changes,
+    /// UDP frontends whose established flows may have become stale, with the endpoints that flows may keep
+    pub udp: BTreeMap<Frontend, ServingTargets>,
+    /// What a user should know of the Services that were looked at
+    pub notices: Vec<Notice>,
+}
+
+impl Desired {
+    /// The inputs.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Replaces all inputs. What is the same in both costs a comparison, not a compilation.
+    pub fn replace(&mut self, world: World, settings: Settings) {
+        self.dirty.extend(self.world.changed(&world));
+        if self.settings != settings {
+            self.dirty.extend(world.services.keys().cloned());
+        }
+        self.world = world;
+        self.settings = settings;
+    }
+
+    /// Adds or replaces one Service.
+    pub fn put_service(&mut self, service: Service) {
+        self.dirty.insert(service.id.clone());
+        self.world.services.insert(service.id.clone(), service);
+    }
+
+    /// Removes one Service.
+    pub fn remove_service(&mut self, id: &ServiceId) {
+        self.dirty.insert(id.clone());
+        self.world.services.remove(id);
+    }
+
+    /// Adds or replaces one slice.
+    pub fn put_slice(&mut self, slice: Slice) {
+        self.dirty.insert(slice.service.clone());
+        self.world.put_slice(slice);
+    }
+
+    /// Has everything looked at again, and whatever else the tables hold removed; with `keep_unknown` owners that
+    /// the inputs do not know are left alone, because some input could not be read.
+    pub fn adopt(&mut self, contents: &Contents, keep_unknown: bool) {
+        self.dirty.extend(self.world.services.keys().cloned());
+        let unknown = |owner: &&Owner| match owner {
+            Owner::Service(id) => !self.world.services.contains_key(id),
+            Owner::Node => false,
+            Owner::Stray => true,
+        };
+        self.leftovers = contents.owners().filter(|_| !keep_unknown).filter(unknown).cloned().collect();
+    }
+
+    /// Has these Services compiled again the next time.
+    pub fn mark(&mut self, services: impl IntoIterator<Item = ServiceId>) {
+        self.dirty.extend(services);
+    }
+
+    /// Compiles what is dirty, against what the tables hold.
+    pub fn work(&mut self, contents: &Contents) -> Work {
+        let dirty = self.settle_claims();
+        let mut work = Work::default();
+        for id in &dirty {
+            let owner = Owner::Service(id.clone());
+            let held = contents.rows(&owner);
+            self.note_departed_udp(held, &mut work.udp);
+            let wanted = match self.world.services.get(id) {
+                Some(service) => {
+                    let plan = plan(service, &self.world, &self.settings, &self.claims);
+                    work.notices.extend(lost_frontends(&plan));
+                    rows(&plan, held)
+                }
+                None => Rows::default(),
+            };
+            put_if_new(&mut work.changes, owner, wanted, held);
+        }
+        let node = node_rows(&self.world, &self.settings);
+        put_if_new(&mut work.changes, Owner::Node, node, contents.rows(&Owner::Node));
+        for owner in std::mem::take(&mut self.leftovers) {
+            let held = contents.rows(&owner);
+            self.note_departed_udp(held, &mut work.udp);
+            put_if_new(&mut work.changes, owner, Rows::default(), held);
+        }
+        work.udp.extend(udp_frontends(dirty.iter(), &self.world, &self.claims));
+        work
+    }
+
+    /// The plan of one Service as it stands, for those who want to see the decisions.
+    pub fn plan(&self, id: &ServiceId) -> Option<ServicePlan<'_>> {
+        Some(plan(self.world.services.get(id)?, &self.world, &self.settings, &self.claims))
+    }
+
+    /// Brings the claims up to date and returns all Services to compile: the dirty ones, and those that gained or lost
+    /// a frontend by them.
+    fn settle_claims(&mut self) -> BTreeSet<ServiceId> {
+        let mut all = std::mem::take(&mut self.dirty);
+        for id in all.clone() {
+            let affected = match self.world.services.get(&id) {
+                Some(service) => {
+                    let own = frontends(service, &self.world.node, &self.settings);
+                    self.claims.set(service, &own)
+                }
+                None => self.claims.withdraw(&id),
+            };
+            all.extend(affected);
+        }
+        all
+    }
+
+    /// UDP frontends that were programmed: unless they are wanted still, their flows go nowhere any more.
+    fn note_departed_udp(&self, held: Option<&Rows>, udp: &mut BTreeMap<Frontend, ServingTargets>) {
+        for element in held.into_iter().flat_map(|rows| &rows.elements) {
+            if let Element::Frontend { frontend, .. } | Element::DeadEnd { frontend, .. } = element
+                && frontend.protocol == Protocol::Udp
+            {
+                let node_port = self.is_own_address(frontend.address);
+                udp.entry(*frontend).or_insert(ServingTargets { node_port, ..ServingTargets::default() });
+            }
+        }
+    }
+
+    fn is_own_address(&self, address: IpAddr) -> bool {
+        let node = &self.world.node;
+        node.addresses.contains(&address) || node.interface_addresses.contains(&address)
+    }
+}
+
+fn put_if_new(changes: &mut Changes, owner: Owner, wanted: Rows, held: Option<&Rows>) {
+    if held.map_or(!wanted.is_empty(), |held| *held != wanted) {
+        changes.insert(owner, wanted);
+    }
+}
+
+fn lost_frontends<'a>(plan: &'a ServicePlan) -> impl Iterator<Item = Notice> + 'a {
+    let id = &plan.service.id;
+    plan.lost.iter().map(move |lost| Notice {
+        severity: Severity::Warning,
+        origin: None,
+        object: Some(crate::model::ObjectRef {
+            kind: "Service".into(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+        }),
+        field: String::new(),
+        reason: format!("{} belongs to Service {}, which came first; it is not served here", lost.frontend, lost.owner),
+    })
+}

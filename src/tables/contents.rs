@@ -1,0 +1,248 @@
+//! What the tables hold, by owner, and the transaction that changes it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{AffinityGroup, Element, PickChain, Rows, TableState, Transaction};
+use crate::model::{Frontend, ServiceId};
+
+/// Who wants a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// Rows that belong to the node as a whole
+    Node,
+    /// Rows found in the kernel that name no owner; wanted by nobody, and gone with the first change that says so
+    Stray,
+    /// Rows of a Service
+    Service(ServiceId),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Node => f.write_str("the node's own rows"),
+            Owner::Stray => f.write_str("rows without an owner"),
+            Owner::Service(id) => id.fmt(f),
+        }
+    }
+}
+
+/// New rows for some owners; empty rows for one that goes.
+pub type Changes = BTreeMap<Owner, Rows>;
+
+/// What the tables hold, by owner. Always what the kernel was last seen to hold or made to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    rows: BTreeMap<Owner, Rows>,
+    /// Elements that several owners may want, with the number of owners who do
+    shared: BTreeMap<Element, usize>,
+    /// Pick chains with the number of elements that lead to them; 0 for one found in the kernel unused
+    picks: BTreeMap<PickChain, usize>,
+}
+
+/// How the counts of shared things move with a change.
+#[derive(Default)]
+struct Moves {
+    delete: BTreeSet<Element>,
+    add: BTreeSet<Element>,
+    shared: BTreeMap<Element, isize>,
+    picks: BTreeMap<PickChain, isize>,
+}
+
+impl Contents {
+    /// The rows of an owner.
+    pub fn rows(&self, owner: &Owner) -> Option<&Rows> {
+        self.rows.get(owner)
+    }
+
+    /// All owners.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.rows.keys()
+    }
+
+    /// What a kernel holds, given to the owners that its comments and names tell.
+    pub fn from_kernel(state: TableState) -> Self {
+        let owners = owners_by_frontend(&state.elements);
+        let mut rows: BTreeMap<Owner, Rows> = BTreeMap::new();
+        for element in state.elements {
+            let owner = match (&element, element.frontend()) {
+                (Element::Member { group, .. }, _) => owner_of_group(group),
+                (_, Some(frontend)) => owners.get(frontend).cloned(),
+                (_, None) => None,
+            };
+            rows.entry(owner.unwrap_or(Owner::Stray)).or_default().elements.push(element);
+        }
+        for group in state.groups {
+            let owner = owner_of_group(&group.name).unwrap_or(Owner::Stray);
+            rows.entry(owner).or_default().groups.push(group);
+        }
+        rows.values_mut().for_each(Rows::normalise);
+        let mut contents = Self::default();
+        contents.accept(rows);
+        for pick in state.picks {
+            contents.picks.entry(pick).or_insert(0);
+        }
+        contents
+    }
+
+    /// Everything, without owners.
+    pub fn state(&self) -> TableState {
+        let exclusive = self.rows.values().flat_map(|rows| &rows.elements).filter(|e| !is_shared(e));
+        TableState {
+            elements: exclusive.chain(self.shared.keys()).cloned().collect(),
+            picks: self.picks.keys().copied().collect(),
+            groups: self.rows.values().flat_map(|rows| &rows.groups).cloned().collect(),
+            ..TableState::default()
+        }
+    }
+
+    /// The transaction that makes the changes, the smallest there is. Its cost is that of the owners that change.
+    pub fn change(&self, changes: &Changes) -> Transaction {
+        let moves = self.moves(changes);
+        let mut transaction = Transaction::default();
+        let slots_added: BTreeSet<(Frontend, u16)> = moves.add.iter().filter_map(slot_key).collect();
+        for element in moves.delete {
+            // A slot that is only left, not filled anew, must outlive the pick chain that may still ask for it.
+            let retire = slot_key(&element).is_some_and(|key| !slots_added.contains(&key));
+            if retire { transaction.retire.push(element) } else { transaction.delete.push(element) }
+        }
+        transaction.add.extend(moves.add);
+        for (element, move_by) in moves.shared {
+            let (before, after) = counts(&self.shared, &element, move_by);
+            match (before.is_some(), after > 0) {
+                (false, true) => transaction.add.push(element),
+                (true, false) => transaction.delete.push(element),
+                _ => {}
+            }
+        }
+        for (pick, move_by) in &moves.picks {
+            let (before, after) = counts(&self.picks, pick, *move_by);
+            if before.is_none() && after > 0 {
+                transaction.add_picks.push(*pick);
+            }
+        }
+        let unused = |pick: &&PickChain| counts(&self.picks, *pick, moves.picks.get(pick).copied().unwrap_or(0)).1 == 0;
+        transaction.delete_picks.extend(self.picks.keys().filter(unused));
+        self.change_groups(changes, &mut transaction);
+        transaction
+    }
+
+    /// Takes note that the changes were made.
+    pub fn accept(&mut self, changes: Changes) {
+        let moves = self.moves(&changes);
+        for (element, move_by) in moves.shared {
+            let (_, after) = counts(&self.shared, &element, move_by);
+            if after == 0 {
+                self.shared.remove(&element)
+            } else {
+                self.shared.insert(element, after)
+            };
+        }
+        for (pick, move_by) in moves.picks {
+            let (_, after) = counts(&self.picks, &pick, move_by);
+            self.picks.insert(pick, after);
+        }
+        for (owner, rows) in changes {
+            if rows.is_empty() {
+                self.rows.remove(&owner)
+            } else {
+                self.rows.insert(owner, rows)
+            };
+        }
+        self.picks.retain(|_, count| *count > 0);
+    }
+
+    /// What changes, with what one owner gives up and another takes over as it is cancelled out.
+    fn moves(&self, changes: &Changes) -> Moves {
+        let nothing = Rows::default();
+        let mut moves = Moves::default();
+        for (owner, new) in changes {
+            let old = self.rows.get(owner).unwrap_or(&nothing);
+            for element in difference(&old.elements, &new.elements) {
+                moves.count(element, -1);
+            }
+            for element in difference(&new.elements, &old.elements) {
+                moves.count(element, 1);
+            }
+        }
+        let both: Vec<Element> = moves.delete.intersection(&moves.add).cloned().collect();
+        for element in both {
+            moves.delete.remove(&element);
+            moves.add.remove(&element);
+        }
+        moves
+    }
+
+    fn change_groups(&self, changes: &Changes, transaction: &mut Transaction) {
+        let nothing = Rows::default();
+        for (owner, new) in changes {
+            let old = self.rows.get(owner).unwrap_or(&nothing);
+            transaction.write_groups.extend(new.groups.iter().filter(|g| !old.groups.contains(g)).cloned());
+            let stays = |g: &AffinityGroup| new.groups.iter().any(|n| n.name == g.name && n.family == g.family);
+            transaction.delete_groups.extend(old.groups.iter().filter(|g| !stays(g)).cloned());
+        }
+    }
+}
+
+impl Moves {
+    fn count(&mut self, element: &Element, by: isize) {
+        if is_shared(element) {
+            *self.shared.entry(element.clone()).or_default() += by;
+            return;
+        }
+        if let Element::Pick { frontend, list, count } = element {
+            let pick = PickChain { family: frontend.family(), list: *list, count: *count };
+            *self.picks.entry(pick).or_default() += by;
+        }
+        let set = if by > 0 { &mut self.add } else { &mut self.delete };
+        set.insert(element.clone());
+    }
+}
+
+/// Elements that several owners may want: two Services can have one endpoint, two ports one cluster IP.
+fn is_shared(element: &Element) -> bool {
+    matches!(element, Element::ClusterIp(_) | Element::Hairpin { .. } | Element::Pods(_) | Element::ServiceNetwork(_))
+}
+
+/// The count now, if the thing exists, and the count after.
+fn counts<K: Ord>(map: &BTreeMap<K, usize>, key: &K, move_by: isize) -> (Option<usize>, usize) {
+    let before = map.get(key).copied();
+    (before, before.unwrap_or(0).saturating_add_signed(move_by))
+}
+
+fn slot_key(element: &Element) -> Option<(Frontend, u16)> {
+    match element {
+        Element::Slot { frontend, slot, .. } => Some((*frontend, *slot)),
+        _ => None,
+    }
+}
+
+/// Elements of `a` that are not in `b`; both sorted.
+fn difference<'a>(a: &'a [Element], b: &'a [Element]) -> impl Iterator<Item = &'a Element> {
+    let mut b = b.iter().peekable();
+    a.iter().filter(move |element| {
+        while b.next_if(|other| other < element).is_some() {}
+        b.peek() != Some(element)
+    })
+}
+
+/// Who owns each frontend, from the comments in `frontends` and `dead-ends`.
+fn owners_by_frontend(elements: &[Element]) -> BTreeMap<Frontend, Owner> {
+    let owner = |element: &Element| match element {
+        Element::Frontend { frontend, owner, .. } | Element::DeadEnd { frontend, owner, .. } => {
+            let (namespace, rest) = owner.split_once('/')?;
+            let name = rest.split_once(':').map_or(rest, |(name, _)| name);
+            Some((*frontend, Owner::Service(ServiceId::new(namespace, name))))
+        }
+        _ => None,
+    };
+    elements.iter().filter_map(owner).collect()
+}
+
+/// Who owns an affinity group, from its name.
+fn owner_of_group(name: &str) -> Option<Owner> {
+    let mut parts = name.split('/');
+    Some(Owner::Service(ServiceId::new(parts.next()?, parts.next()?)))
+}
