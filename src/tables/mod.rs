@@ -4,6 +4,7 @@
 //! [`nft_text`] into nft text. Nothing here knows what a Service is, but for the owner's name in a comment.
 
 mod contents;
+mod describe;
 mod element;
 mod group;
 mod program;
@@ -13,6 +14,7 @@ mod text;
 mod transaction;
 
 pub use contents::{Changes, Contents, Owner};
+pub use describe::{Difference, differences};
 pub use element::{AffinityGroup, Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy};
 pub use group::group_text;
 pub use program::Program;

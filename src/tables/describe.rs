@@ -1,0 +1,100 @@
+//! The difference between two states of one owner's rows, in the words of Services.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{DeadEnd, Element, List, Policy, Rows};
+use crate::model::{Frontend, Target};
+
+/// One thing that only one side has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// `endpoint 10.1.2.3:8080`, `session affinity`, ...
+    pub what: String,
+    /// True if the thing is wanted and not there; false if it is there and not wanted
+    pub missing: bool,
+    /// The frontends it concerns, if any
+    pub frontends: BTreeSet<Frontend>,
+}
+
+impl Difference {
+    /// What differs and where: `endpoint 10.1.2.3:8080 (10.96.0.10:80/TCP)`.
+    pub fn subject(&self) -> String {
+        if self.frontends.is_empty() {
+            return self.what.clone();
+        }
+        let frontends: Vec<String> = self.frontends.iter().map(ToString::to_string).collect();
+        format!("{} ({})", self.what, frontends.join(", "))
+    }
+}
+
+impl fmt::Display for Difference {
+    /// `endpoint 10.1.2.3:8080 missing (10.96.0.10:80/TCP)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.missing { "missing" } else { "left over" };
+        let at = self.subject().split_off(self.what.len());
+        write!(f, "{} {side}{at}", self.what)
+    }
+}
+
+/// What `wanted` has and `held` lacks, and the other way round. The order of slots is no difference.
+pub fn differences(held: &Rows, wanted: &Rows) -> Vec<Difference> {
+    let (held, wanted) = (facts(held), facts(wanted));
+    let mut found: BTreeMap<(String, bool), BTreeSet<Frontend>> = BTreeMap::new();
+    let missing = wanted.difference(&held).map(|fact| (fact, true));
+    let left_over = held.difference(&wanted).map(|fact| (fact, false));
+    for ((what, frontend), missing) in missing.chain(left_over) {
+        found.entry((what.clone(), missing)).or_default().extend(*frontend);
+    }
+    found.into_iter().map(|((what, missing), frontends)| Difference { what, missing, frontends }).collect()
+}
+
+/// Each row as a statement, about a frontend or not. Rows that only follow from others say nothing of their own.
+fn facts(rows: &Rows) -> BTreeSet<(String, Option<Frontend>)> {
+    let mut facts: BTreeSet<_> = rows.elements.iter().filter_map(fact).collect();
+    for group in &rows.groups {
+        facts.insert((format!("session affinity for {} seconds ({})", group.timeout, group.name), None));
+    }
+    facts
+}
+
+fn fact(element: &Element) -> Option<(String, Option<Frontend>)> {
+    let what = match element {
+        Element::ServiceNetwork(range) => format!("service network {range}"),
+        Element::Pods(range) => format!("pod range {range}"),
+        Element::ClusterIp(address) => format!("cluster IP {address}"),
+        Element::Hairpin { target, protocol } => format!("hairpin rule for {target}/{protocol}"),
+        Element::Guarded(_) => "source ranges".to_owned(),
+        Element::AllowedSource { range, .. } => format!("source range {range}"),
+        Element::Frontend { policy, .. } => format!("frontend with policy {}", policy_name(*policy)),
+        Element::DeadEnd { verdict: DeadEnd::Refuse, .. } => "refusal (no endpoints)".to_owned(),
+        Element::DeadEnd { verdict: DeadEnd::Drop, .. } => "drop (no endpoints on this node)".to_owned(),
+        Element::Slot { slot, target, .. } => endpoint_name(*slot, target),
+        Element::Pick { count, list, .. } => format!("choice among {count} {}", endpoints_name(*list)),
+        Element::Sticky { .. } => "affinity look-up".to_owned(),
+        Element::Learner { .. } => "affinity memory".to_owned(),
+        Element::Member { .. } => return None,
+    };
+    Some((what, element.frontend().copied()))
+}
+
+fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Internal | Policy::External => "Cluster",
+        Policy::InternalLocal | Policy::ExternalLocal => "Local",
+    }
+}
+
+fn endpoint_name(slot: u16, target: &Target) -> String {
+    let local = if slot >= List::Local.first_slot() { "local " } else { "" };
+    format!("{local}endpoint {target}")
+}
+
+fn endpoints_name(list: List) -> &'static str {
+    match list {
+        List::All => "endpoints",
+        List::Local => "local endpoints",
+    }
+}
