@@ -6,6 +6,7 @@
 //! cluster in network namespaces. ARCHITECTURE.md has the map and the invariants.
 
 pub mod kernel;
+pub mod lab;
 pub mod model;
 pub mod objects;
 pub mod tables;
