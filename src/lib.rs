@@ -9,6 +9,7 @@ pub mod agent;
 pub mod compile;
 pub mod desired;
 pub mod kernel;
+pub mod lab;
 pub mod model;
 pub mod objects;
 pub mod tables;
