@@ -4,11 +4,13 @@
 //! `text` into nft text. Nothing here knows what a Service is, but for the owner's name in a comment.
 
 mod element;
+mod group;
 mod program;
 mod state;
 mod transaction;
 
-pub use element::{AffinityGroup, Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy};
+pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment};
+pub use group::AffinityGroup;
 pub use program::Program;
 pub use state::TableState;
 pub use transaction::Transaction;
