@@ -39,12 +39,10 @@ impl Cluster {
     }
 
     pub fn world(self) -> World {
-        let node = Node {
-            name: "node-1".into(),
-            addresses: vec![Ipv4Addr::new(192, 168, 49, 11).into()],
-            ..Node::default()
-        };
-        let mut world = World { node, ..World::default() };
+        let node =
+            Node { name: "node-1".into(), addresses: vec![Ipv4Addr::new(192, 168, 49, 11).into()], ..Node::default() };
+        let mut world = World::default();
+        world.node = node;
         for number in 0..self.services {
             let service = self.service(number);
             world.services.insert(service.id.clone(), service);

@@ -68,9 +68,24 @@ impl Line {
              link add p{index} netns {pod} type veth peer name p{index} netns {node}\n"
         ));
         for (name, commands) in [
-            (client, format!("addr add 10.0.1.2/24 dev c{index}\nlink set c{index} up\nlink set lo up\nroute add default via 10.0.1.1\n")),
-            (pod, format!("addr add {POD}/24 dev p{index}\nlink set p{index} up\nlink set lo up\nroute add default via 10.0.2.1\n")),
-            (node, format!("addr add 10.0.1.1/24 dev c{index}\naddr add 10.0.2.1/24 dev p{index}\nlink set c{index} up\nlink set p{index} up\nlink set lo up\n")),
+            (
+                client,
+                format!(
+                    "addr add 10.0.1.2/24 dev c{index}\nlink set c{index} up\nlink set lo up\nroute add default via 10.0.1.1\n"
+                ),
+            ),
+            (
+                pod,
+                format!(
+                    "addr add {POD}/24 dev p{index}\nlink set p{index} up\nlink set lo up\nroute add default via 10.0.2.1\n"
+                ),
+            ),
+            (
+                node,
+                format!(
+                    "addr add 10.0.1.1/24 dev c{index}\naddr add 10.0.2.1/24 dev p{index}\nlink set c{index} up\nlink set p{index} up\nlink set lo up\n"
+                ),
+            ),
         ] {
             in_namespace(name, move || ip(&commands));
         }

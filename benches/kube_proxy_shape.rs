@@ -44,7 +44,8 @@ impl Shape {
         let endpoints = (0..count).map(|endpoint| cluster.endpoint(number, endpoint));
         match self {
             Shape::ChainPerService => {
-                let map: Vec<String> = endpoints.enumerate().map(|(slot, ip)| format!("{slot} : {ip} . 8080")).collect();
+                let map: Vec<String> =
+                    endpoints.enumerate().map(|(slot, ip)| format!("{slot} : {ip} . 8080")).collect();
                 let map = map.join(", ");
                 let _ = writeln!(
                     chains,

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Cluster, Table, milliseconds, mebibytes, peak_memory};
+use common::{Cluster, Table, mebibytes, milliseconds, peak_memory};
 use kube_proxy_shape::Shape;
 use portolan::{
     agent::Agent,
@@ -68,7 +68,14 @@ fn main() {
 
 fn loads(quick: bool) {
     let mut table = Table::new(&[
-        "services x endpoints", "elements", "compile ms", "diff ms", "encode ms", "commit ms", "total ms", "peak MiB",
+        "services x endpoints",
+        "elements",
+        "compile ms",
+        "diff ms",
+        "encode ms",
+        "commit ms",
+        "total ms",
+        "peak MiB",
         "restart ms",
     ]);
     let mut clusters = vec![Cluster::new(1_000, 10), Cluster::new(10_000, 10)];
@@ -104,12 +111,20 @@ fn changes(quick: bool) {
 }
 
 fn peers(quick: bool) {
-    let mut table = Table::new(&["services x endpoints", "ruleset", "ms", "times Portolan", "peak MiB", "times Portolan"]);
+    let mut table =
+        Table::new(&["services x endpoints", "ruleset", "ms", "times Portolan", "peak MiB", "times Portolan"]);
     let sizes: &[usize] = if quick { &[500] } else { &[500, 1_000, 2_000] };
     for services in sizes {
         let cluster = Cluster::new(*services, 10);
         let own = in_child(Job::Load(cluster));
-        table.row(&[cluster.to_string(), "Portolan".into(), milliseconds(own.total), "1".into(), mebibytes(own.memory), "1".into()]);
+        table.row(&[
+            cluster.to_string(),
+            "Portolan".into(),
+            milliseconds(own.total),
+            "1".into(),
+            mebibytes(own.memory),
+            "1".into(),
+        ]);
         for shape in Shape::ALL {
             let peer = in_child(Job::Peer(shape, cluster));
             table.row(&[
@@ -182,9 +197,9 @@ fn load(cluster: Cluster) -> Measured {
 
 fn timed_commit(kernel: &mut NetlinkDataPlane, transaction: &portolan::tables::Transaction) -> (Duration, Duration) {
     let started = Instant::now();
-    let encoded = kernel.encode(transaction);
+    let bytes = kernel.encode(transaction);
     let encode = started.elapsed();
-    drop(encoded);
+    assert!(bytes > 0);
     let started = Instant::now();
     kernel.commit(transaction).unwrap();
     (encode, started.elapsed().saturating_sub(encode))

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use portolan::{
     compile::{Selection, Use, Wanted, select},
-    model::{
-        EndpointFacts, Family, Node, Protocol, ServiceId, ServicePort, Slice, SliceId, SlicePort, Target,
-    },
+    model::{EndpointFacts, Family, Node, Protocol, ServiceId, ServicePort, Slice, SliceId, SlicePort, Target},
 };
 
 const BOTH: Wanted = Wanted { all: true, local: true };

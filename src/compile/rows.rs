@@ -8,7 +8,7 @@ use std::{
 use super::{FrontendPlan, PortPlan, ServicePlan};
 use crate::{
     model::{Frontend, PodDetector, Settings, Target, World, merge_ranges},
-    tables::{AffinityGroup, Element, List, Rows},
+    tables::{AffinityGroup, Element, List, Rows, fit_comment},
 };
 
 /// The most endpoints one list can hold: the slots of a list (see [`crate::tables::LOCAL_SLOTS`]).
@@ -45,7 +45,7 @@ pub fn node_rows(world: &World, settings: &Settings) -> Rows {
 }
 
 fn port_rows(port: &PortPlan, held: &HeldSlots, rows: &mut Rows) {
-    let owner: Arc<str> = port.id.to_string().into();
+    let owner: Arc<str> = fit_comment(&port.id.to_string()).into();
     let group = affinity_group(port);
     for frontend in &port.frontends {
         frontend_rows(port, frontend, &owner, held, rows);

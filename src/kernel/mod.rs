@@ -11,8 +11,11 @@ use crate::{
 };
 
 mod error;
+mod netlink;
+pub mod nft;
 
 pub use error::KernelError;
+pub use netlink::NetlinkDataPlane;
 
 /// A client that an affinity group remembers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,20 @@
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
+use super::group;
 use crate::model::{Family, Frontend, IpRange, Protocol, Target};
 
 /// The first slot of a node's own endpoints in the map `endpoints`.
 pub const LOCAL_SLOTS: u16 = 32768;
+
+/// Bytes that nft allows a comment, without the NUL behind it (NFTNL_UDATA_COMMENT_MAXLEN is 128).
+const COMMENT_BYTES: usize = 127;
+
+/// As much of an owner's name as an element's comment can hold. What the kernel gives back is this, so an [`Element`]
+/// must be made with it, or it would differ from its own image for ever.
+pub fn fit_comment(owner: &str) -> &str {
+    let end = (0..=COMMENT_BYTES.min(owner.len())).rev().find(|end| owner.is_char_boundary(*end));
+    &owner[..end.unwrap_or(0)]
+}
 
 /// The policy chain that serves a frontend (rules/README.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,7 +131,7 @@ pub enum Element {
         frontend: Frontend,
         /// Which of the two
         list: List,
-        /// X: see [`AffinityGroup::name`]
+        /// X: see [`super::AffinityGroup::name`]
         group: Arc<str>,
     },
     /// map `learners`: `goto learn-X`
@@ -139,24 +150,6 @@ pub enum Element {
         /// The endpoint
         target: Target,
     },
-}
-
-/// What belongs to one service port with session affinity, in one family: its chains, maps and sets.
-///
-/// For the list `All`: chain `sticky-X`, set `members-X`, maps `affinity-X-address` and `affinity-X-port`. For the
-/// list `Local` the same, each name with `local-` in front. One chain `learn-X`, with a rule for each list in use.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AffinityGroup {
-    /// Family
-    pub family: Family,
-    /// X: `namespace/service/protocol` and, for a named port, `/port`; protocol in lower case
-    pub name: Arc<str>,
-    /// Seconds a client is remembered after its last new connection
-    pub timeout: u32,
-    /// The cluster list is used
-    pub all: bool,
-    /// The local list is used
-    pub local: bool,
 }
 
 /// A chain `pick-N` or `local-pick-N`.
@@ -232,6 +225,29 @@ impl Element {
     }
 }
 
+impl fmt::Display for Element {
+    /// For messages: the key, and what it leads to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Element::ServiceNetwork(range) | Element::Pods(range) => write!(f, "{range}"),
+            Element::ClusterIp(address) => write!(f, "{address}"),
+            Element::Hairpin { target, protocol } => write!(f, "{target}/{protocol}"),
+            Element::Guarded(frontend) => write!(f, "{frontend}"),
+            Element::AllowedSource { frontend, range } => write!(f, "{frontend} from {range}"),
+            Element::Frontend { frontend, policy, owner } => write!(f, "{frontend} -> {} ({owner})", policy.chain()),
+            Element::DeadEnd { frontend, verdict: DeadEnd::Refuse, owner } => {
+                write!(f, "{frontend} -> refuse ({owner})")
+            }
+            Element::DeadEnd { frontend, verdict: DeadEnd::Drop, owner } => write!(f, "{frontend} -> drop ({owner})"),
+            Element::Pick { frontend, list, count } => write!(f, "{frontend} -> {}pick-{count}", list.prefix()),
+            Element::Slot { frontend, slot, target } => write!(f, "{frontend} slot {slot} -> {target}"),
+            Element::Sticky { frontend, list, group } => write!(f, "{frontend} -> {}sticky-{group}", list.prefix()),
+            Element::Learner { frontend, group } => write!(f, "{frontend} -> learn-{group}"),
+            Element::Member { target, .. } => write!(f, "{target}"),
+        }
+    }
+}
+
 /// A map or set of the program in `rules/`, in the order in which the program declares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each is the map or set of that name in rules/, documented there")]
@@ -289,7 +305,7 @@ impl Container<'_> {
             Container::Sticky => "sticky".into(),
             Container::LocalSticky => "local-sticky".into(),
             Container::Learners => "learners".into(),
-            Container::Members { group, list } => format!("{}members-{group}", list.prefix()),
+            Container::Members { group, list } => group::members(group, *list),
         }
     }
 }

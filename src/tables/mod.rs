@@ -15,8 +15,8 @@ mod transaction;
 
 pub use contents::{Changes, Contents, Owner};
 pub use describe::{Difference, differences};
-pub use element::{AffinityGroup, Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy};
-pub use group::group_text;
+pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment};
+pub use group::AffinityGroup;
 pub use program::Program;
 pub use rows::Rows;
 pub use state::TableState;

@@ -37,11 +37,26 @@ impl Program {
         }
         let text = text.trim_start().to_owned();
         let fingerprint = format!("{:016x}", fnv1a(text.as_bytes()));
-        let open = format!("table {} {} {{\n", family.nft(), super::TABLE);
+        let open = opening(family, super::TABLE);
         let mut with_comment = open.clone();
         let _ = writeln!(with_comment, "\tcomment \"{}{fingerprint}\"", super::PROGRAM_COMMENT);
         Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint }
     }
+
+    /// The text for a table of another name than [`super::TABLE`].
+    pub fn for_table(&self, table: &str) -> String {
+        self.text.replacen(&opening(self.family, super::TABLE), &opening(self.family, table), 1)
+    }
+
+    /// The names of the program's own chains, the same in both families.
+    pub fn chains() -> impl Iterator<Item = &'static str> {
+        IPV4.lines().filter_map(|line| line.strip_prefix("\tchain ")?.strip_suffix(" {"))
+    }
+}
+
+/// The line that opens a table.
+fn opening(family: Family, table: &str) -> String {
+    format!("table {} {table} {{\n", family.nft())
 }
 
 /// The nft match that recognises a pod, or `None` without a detector for the family.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Container, DeadEnd, Element, List, PickChain, Program, TABLE, TableState, group_text};
+use super::{Container, DeadEnd, Element, List, PickChain, Program, TABLE, TableState, fit_comment};
 use crate::model::{Family, Frontend, Target};
 
 /// The program, the chains and the elements of both families. Loading it replaces whatever our tables held.
@@ -23,7 +23,7 @@ pub fn nft_text(programs: &[Program], state: &TableState) -> String {
             line(&mut text, format_args!("{}", pick_text(pick)));
         }
         for group in state.groups.iter().filter(|group| group.family == family) {
-            line(&mut text, format_args!("{}", group_text(group, TABLE, false)));
+            line(&mut text, format_args!("{}", super::group::group_text(group, TABLE, false)));
         }
         elements_text(&mut text, family, &state.elements);
     }
@@ -89,14 +89,14 @@ pub fn element_text(element: &Element) -> String {
         Element::Guarded(frontend) => key(frontend),
         Element::AllowedSource { frontend, range } => format!("{} . {range}", key(frontend)),
         Element::Frontend { frontend, policy, owner } => {
-            format!("{} comment \"{}\" : goto {}", key(frontend), comment(owner), policy.chain())
+            format!("{} comment \"{}\" : goto {}", key(frontend), fit_comment(owner), policy.chain())
         }
         Element::DeadEnd { frontend, verdict, owner } => {
             let verdict = match verdict {
                 DeadEnd::Refuse => "goto refuse",
                 DeadEnd::Drop => "drop",
             };
-            format!("{} comment \"{}\" : {verdict}", key(frontend), comment(owner))
+            format!("{} comment \"{}\" : {verdict}", key(frontend), fit_comment(owner))
         }
         Element::Pick { frontend, list, count } => {
             let pick = PickChain { family: frontend.family(), list: *list, count: *count };
@@ -116,9 +116,4 @@ pub fn element_text(element: &Element) -> String {
 fn key(frontend: &Frontend) -> String {
     let address: IpAddr = frontend.address;
     format!("{address} . {} . {}", frontend.protocol.nft(), frontend.port)
-}
-
-/// nft's limit for a comment is 128 bytes, the closing NUL included.
-pub(crate) fn comment(owner: &str) -> &str {
-    &owner[..owner.floor_char_boundary(127)]
 }

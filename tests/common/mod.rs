@@ -70,7 +70,8 @@ fn policy() -> impl Strategy<Value = TrafficPolicy> {
 
 /// A Service out of few addresses and ports, so that Services often want the same frontend.
 pub fn service() -> impl Strategy<Value = Service> {
-    let ports = subsequence(vec![("http", Protocol::Tcp, 80), ("dns", Protocol::Udp, 53), ("", Protocol::Sctp, 9)], 0..=3);
+    let ports =
+        subsequence(vec![("http", Protocol::Tcp, 80), ("dns", Protocol::Udp, 53), ("", Protocol::Sctp, 9)], 0..=3);
     let node_ports = option::of(30000u16..30003);
     let addresses = (
         addresses(&["172.30.0.1", "fd00:30::1"]),
@@ -88,29 +89,31 @@ pub fn service() -> impl Strategy<Value = Service> {
         ranges,
         proptest::bool::weighted(0.9),
     )
-        .prop_map(|(id, kind, (cluster, external, load), (ports, node_port), affinity, policies, ranges, proxied)| {
-            let ports = ports.into_iter().enumerate().map(|(index, (name, protocol, port))| ServicePort {
-                name: name.into(),
-                protocol,
-                port,
-                node_port: node_port.map(|n| n + index as u16),
-            });
-            Service {
-                id,
-                created: None,
-                kind,
-                proxied,
-                cluster_ips: cluster,
-                external_ips: external,
-                load_balancer_ips: load,
-                ports: ports.collect(),
-                affinity_seconds: affinity.map(|hours| hours * 3600),
-                internal_policy: policies.0,
-                external_policy: policies.1,
-                source_ranges: ranges.iter().map(|r| r.parse().unwrap()).collect(),
-                health_check_node_port: None,
-            }
-        })
+        .prop_map(
+            |(id, kind, (cluster, external, load), (ports, node_port), affinity, policies, ranges, proxied)| {
+                let ports = ports.into_iter().enumerate().map(|(index, (name, protocol, port))| ServicePort {
+                    name: name.into(),
+                    protocol,
+                    port,
+                    node_port: node_port.map(|n| n + index as u16),
+                });
+                Service {
+                    id,
+                    created: None,
+                    kind,
+                    proxied,
+                    cluster_ips: cluster,
+                    external_ips: external,
+                    load_balancer_ips: load,
+                    ports: ports.collect(),
+                    affinity_seconds: affinity.map(|hours| hours * 3600),
+                    internal_policy: policies.0,
+                    external_policy: policies.1,
+                    source_ranges: ranges.iter().map(|r| r.parse().unwrap()).collect(),
+                    health_check_node_port: None,
+                }
+            },
+        )
 }
 
 pub fn slice() -> impl Strategy<Value = Slice> {

@@ -1,0 +1,264 @@
+//! One atomic change: everything between the begin and the end of a batch happens, or none of it.
+
+use std::{net::IpAddr, ops::Range};
+
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_netfilter::{NetfilterProtoFamily, NetfilterSubsystem, nftables::NfTablesMessageType};
+use nix::errno::Errno;
+
+use super::{
+    decode::{self, Names},
+    encode::{write_address_key, write_element},
+    pick::write_pick_rule,
+    socket::{Fault, NetfilterSocket, Refusal},
+    uapi::{
+        NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN,
+        NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+        NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_NAME,
+    },
+    wire::{Attributes, Kind, Writer, protocol_family},
+};
+use crate::{
+    kernel::KernelError,
+    model::Family,
+    tables::{Container, Element, PickChain},
+};
+
+/// Where a list of elements is closed and another message begun: an attribute holds less than 64 KiB, and one element
+/// with a comment (a range with its two bounds) takes well under 1 KiB. That makes about 700 elements of two IPv6
+/// addresses each, or 1,200 of IPv4.
+const LIST_BYTES: usize = 63 * 1024;
+/// Bare addresses that fit a message: 28 bytes each.
+const CLIENTS: usize = LIST_BYTES / 28;
+
+/// Adding or deleting elements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Add,
+    Delete,
+}
+
+/// A batch for one table name, in the making.
+pub(crate) struct Batch<'a> {
+    writer: Writer,
+    table: &'a str,
+    /// What each message is about
+    subjects: Vec<Subject<'a>>,
+    /// Where the last message starts
+    last: usize,
+}
+
+/// What a message is about, for errors.
+enum Subject<'a> {
+    Text(String),
+    Elements { operation: Operation, family: Family, container: Container<'a>, message: usize, list: Range<usize> },
+}
+
+impl<'a> Batch<'a> {
+    /// A batch with nothing in it.
+    pub fn new(socket: &NetfilterSocket, table: &'a str) -> Self {
+        let mut batch = Self { writer: socket.writer(), table, subjects: Vec::new(), last: 0 };
+        batch.boundary(NFNL_MSG_BATCH_BEGIN);
+        batch
+    }
+
+    fn boundary(&mut self, number: u8) {
+        self.subjects.push(Subject::Text("the batch as a whole".into()));
+        let kind = Kind::new(NetfilterSubsystem::None, number);
+        let resource = u8::from(NetfilterSubsystem::NfTables).into();
+        self.writer.message(kind, 0, NetfilterProtoFamily::Unspec, resource, |_| {});
+    }
+
+    fn message(&mut self, kind: NfTablesMessageType, flags: u16, family: Family, body: impl FnOnce(&mut Writer, &str)) {
+        self.last = self.writer.len();
+        let table = self.table;
+        self.writer.message(kind.into(), flags, protocol_family(family), 0, |w| body(w, table));
+    }
+
+    fn named(
+        &mut self,
+        (verb, kind, family, name): (&str, NfTablesMessageType, Family, &str),
+        flags: u16,
+        body: impl FnOnce(&mut Writer, &str),
+    ) {
+        self.subjects.push(Subject::Text(format!("{verb} {} {name}", family.nft())));
+        self.message(kind, flags, family, body);
+    }
+
+    /// Makes a pick chain and its rule.
+    pub fn add_pick(&mut self, pick: &PickChain) {
+        let (family, name) = (pick.family, pick.name());
+        let chain = ("making chain", NfTablesMessageType::NewChain, family, name.as_str());
+        self.named(chain, NLM_F_CREATE, |w, table| {
+            w.text(NFTA_CHAIN_TABLE, table);
+            w.text(NFTA_CHAIN_NAME, &name);
+        });
+        let rule = ("making the rule of chain", NfTablesMessageType::NewRule, family, name.as_str());
+        self.named(rule, NLM_F_CREATE | NLM_F_APPEND, |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, &name);
+            w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
+        });
+    }
+
+    /// Deletes a chain with its rules.
+    pub fn delete_chain(&mut self, family: Family, name: &str) {
+        self.named(("deleting chain", NfTablesMessageType::DeleteChain, family, name), 0, |w, table| {
+            w.text(NFTA_CHAIN_TABLE, table);
+            w.text(NFTA_CHAIN_NAME, name);
+        });
+    }
+
+    /// Deletes a set or map with its elements.
+    pub fn delete_set(&mut self, family: Family, name: &str) {
+        self.named(("deleting set", NfTablesMessageType::DeleteSet, family, name), 0, |w, table| {
+            w.text(NFTA_SET_TABLE, table);
+            w.text(NFTA_SET_NAME, name);
+        });
+    }
+
+    /// Deletes the table with everything in it.
+    pub fn delete_table(&mut self, family: Family) {
+        let name = self.table;
+        self.named(("deleting table", NfTablesMessageType::DeleteTable, family, name), 0, |w, table| {
+            w.text(NFTA_TABLE_NAME, table);
+        });
+    }
+
+    /// Adds or deletes elements, of any containers and families.
+    pub fn elements(&mut self, operation: Operation, elements: &'a [Element]) {
+        let mut sorted: Vec<&Element> = elements.iter().collect();
+        sorted.sort_by_key(|element| (element.family(), element.container()));
+        for group in sorted.chunk_by(|a, b| (a.family(), a.container()) == (b.family(), b.container())) {
+            let mut rest = group.iter();
+            while let [first, ..] = rest.as_slice() {
+                let (family, container) = (first.family(), first.container());
+                let (message, list) = self.list(operation, family, &container.name(), |w, start| {
+                    for element in rest.by_ref() {
+                        write_element(w, element);
+                        if w.len() - start > LIST_BYTES {
+                            break;
+                        }
+                    }
+                });
+                self.subjects.push(Subject::Elements { operation, family, container, message, list });
+            }
+        }
+    }
+
+    /// Deletes elements whose keys are addresses.
+    pub fn delete_clients(&mut self, family: Family, map: &str, clients: &[IpAddr]) {
+        for clients in clients.chunks(CLIENTS) {
+            self.list(Operation::Delete, family, map, |w, _| {
+                for client in clients {
+                    write_address_key(w, *client);
+                }
+            });
+            self.subjects.push(Subject::Text(format!("deleting clients of {} {map}", family.nft())));
+        }
+    }
+
+    /// Writes one message with the list of elements that `write` appends. Returns where the message starts, and where
+    /// the list is in the buffer.
+    fn list(
+        &mut self,
+        operation: Operation,
+        family: Family,
+        set: &str,
+        write: impl FnOnce(&mut Writer, usize),
+    ) -> (usize, Range<usize>) {
+        let (kind, flags) = match operation {
+            Operation::Add => (NfTablesMessageType::NewSetElement, NLM_F_CREATE),
+            Operation::Delete => (NfTablesMessageType::DeleteSetElement, 0),
+        };
+        let message = self.writer.len();
+        let mut list = 0..0;
+        self.message(kind, flags, family, |w, table| {
+            w.text(NFTA_SET_ELEM_LIST_TABLE, table);
+            w.text(NFTA_SET_ELEM_LIST_SET, set);
+            w.nested(NFTA_SET_ELEM_LIST_ELEMENTS, |w| {
+                list.start = w.len();
+                write(w, list.start);
+                list.end = w.len();
+            });
+        });
+        (message, list)
+    }
+
+    /// The size of the batch so far, in bytes.
+    pub fn len(&self) -> usize {
+        self.writer.len()
+    }
+
+    /// Sends the batch, unless there is nothing in it. `attempt` says in an error what it is for.
+    pub fn send(self, socket: &mut NetfilterSocket, attempt: &str) -> Result<(), KernelError> {
+        self.try_send(socket).map_err(|failed| failed.during(attempt))
+    }
+
+    /// The same for a caller that looks at the reason.
+    pub fn try_send(mut self, socket: &mut NetfilterSocket) -> Result<(), FailedBatch> {
+        if self.subjects.len() == 1 {
+            return Ok(());
+        }
+        self.writer.ask_acknowledgement(self.last);
+        self.boundary(NFNL_MSG_BATCH_END);
+        socket.send_batch(&self.writer).map_err(|fault| {
+            let subject = match &fault {
+                Fault::Refused(refusal) => self.describe(refusal),
+                _ => String::new(),
+            };
+            FailedBatch { fault, subject }
+        })
+    }
+
+    /// What the refused message was about, to the element where the kernel tells.
+    fn describe(&self, refusal: &Refusal) -> String {
+        let index = refusal.sequence.wrapping_sub(self.writer.first_sequence()) as usize;
+        match self.subjects.get(index) {
+            None => "an unknown message".into(),
+            Some(Subject::Text(text)) => text.clone(),
+            Some(Subject::Elements { operation, family, container, message, list }) => {
+                let verb = match operation {
+                    Operation::Add => "adding elements to",
+                    Operation::Delete => "deleting elements of",
+                };
+                let bytes = self.writer.bytes().get(list.clone()).unwrap_or_default();
+                let place = (message + refusal.offset).checked_sub(list.start);
+                let element = place.and_then(|place| element_at(bytes, place, *family, *container));
+                let element = element.map_or(String::new(), |element| format!(", at {element}"));
+                format!("{verb} {} {}{element}", family.nft(), container.name())
+            }
+        }
+    }
+}
+
+/// Why a batch was not carried out, and which message was at fault.
+pub(crate) struct FailedBatch {
+    fault: Fault,
+    subject: String,
+}
+
+impl FailedBatch {
+    /// Whether the kernel refused for this reason.
+    pub fn is(&self, errno: Errno) -> bool {
+        self.fault.is(errno)
+    }
+
+    /// The error that a caller sees, given what was attempted.
+    pub fn during(self, attempt: &str) -> KernelError {
+        match self.subject.is_empty() {
+            true => self.fault.during(attempt),
+            false => self.fault.during(format!("{attempt}: {}", self.subject)),
+        }
+    }
+}
+
+/// The element that lies `place` bytes into a list of elements.
+fn element_at(list: &[u8], place: usize, family: Family, container: Container<'_>) -> Option<Element> {
+    let mut end = 0;
+    let (_, element) = Attributes(list).iter().find(|(_, element)| {
+        end += (4 + element.len()).next_multiple_of(4);
+        end > place
+    })?;
+    decode::element(container, family, Attributes(element), &mut Names::default())
+}

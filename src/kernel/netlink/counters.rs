@@ -1,0 +1,43 @@
+//! The counters that elements of `frontends` and `dead-ends` carry.
+
+use super::{
+    decode::{Names, element},
+    dump::Reader,
+    uapi::{
+        NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_SET_ELEM_EXPR,
+        NFTA_SET_ELEM_EXPRESSIONS,
+    },
+    wire::Attributes,
+};
+use crate::{
+    kernel::{Count, KernelError},
+    model::Family,
+    tables::Container,
+};
+
+/// Reads one family's counters; none if the table does not exist.
+pub(crate) fn read(reader: &mut Reader<'_>, family: Family) -> Result<Vec<Count>, KernelError> {
+    let mut counts = Vec::new();
+    if !reader.tables()?.contains_key(&family) {
+        return Ok(counts);
+    }
+    let mut names = Names::default();
+    for (container, dead_end) in [(Container::Frontends, false), (Container::DeadEnds, true)] {
+        reader.elements(family, &container.name(), &mut counts, |attributes| {
+            let frontend = *element(container, family, attributes, &mut names)?.frontend()?;
+            let (packets, bytes) = counter(attributes)?;
+            Some(Count { frontend, dead_end, packets, bytes })
+        })?;
+    }
+    Ok(counts)
+}
+
+/// Packets and bytes. The kernel lists a single expression by itself, several in a list.
+fn counter(element: Attributes<'_>) -> Option<(u64, u64)> {
+    let list = element.nested(NFTA_SET_ELEM_EXPRESSIONS).iter().map(|(_, value)| Attributes(value));
+    std::iter::once(element.nested(NFTA_SET_ELEM_EXPR)).chain(list).find_map(|expression| {
+        let data = expression.nested(NFTA_EXPR_DATA);
+        (expression.text(NFTA_EXPR_NAME) == Some("counter"))
+            .then(|| Some((data.long(NFTA_COUNTER_PACKETS)?, data.long(NFTA_COUNTER_BYTES)?)))?
+    })
+}

@@ -1,0 +1,256 @@
+//! Reads elements back from what the kernel dumps: the inverse of [`super::encode`].
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use netlink_packet_netfilter::nftables::{SetElementFlags, Verdict};
+
+use super::{
+    uapi::{
+        NF_DROP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY,
+        NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, UDATA_COMMENT,
+    },
+    wire::{Attributes, address},
+};
+use crate::{
+    model::{Family, Frontend, IpRange, Protocol, Target},
+    tables::{Container, DeadEnd, Element, List, Policy},
+};
+
+/// Gives each text one allocation: thousands of elements share an owner or a group.
+#[derive(Default)]
+pub(crate) struct Names(BTreeSet<Arc<str>>);
+
+impl Names {
+    /// The shared copy of a text.
+    pub fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.0.insert(new.clone());
+        new
+    }
+}
+
+/// Reads an element of any container but the interval sets. `None` if it is none that Portolan could have written.
+pub(crate) fn element(
+    container: Container<'_>,
+    family: Family,
+    attributes: Attributes<'_>,
+    names: &mut Names,
+) -> Option<Element> {
+    let mut key = Parts::of(attributes.nested(NFTA_SET_ELEM_KEY), family)?;
+    let data = attributes.nested(NFTA_SET_ELEM_DATA);
+    let element = match container {
+        Container::ClusterIps => Element::ClusterIp(key.address()?),
+        Container::Hairpin => hairpin(&mut key)?,
+        Container::Guarded => Element::Guarded(key.frontend()?),
+        Container::AllowedSources => allowed_source(&mut key, attributes, family)?,
+        Container::Endpoints => slot(&mut key, Parts::of(data, family)?)?,
+        Container::Members { group, list } => {
+            Element::Member { group: names.share(group), list, target: key.target()? }
+        }
+        Container::Frontends
+        | Container::Picks
+        | Container::LocalPicks
+        | Container::DeadEnds
+        | Container::Sticky
+        | Container::LocalSticky
+        | Container::Learners => {
+            verdict_element(container, key.frontend()?, data.nested(NFTA_DATA_VERDICT), attributes, names)?
+        }
+        Container::ServiceNetworks | Container::Pods => return None,
+    };
+    key.is_empty().then_some(element)
+}
+
+fn hairpin(key: &mut Parts<'_>) -> Option<Element> {
+    let source = key.address()?;
+    let Frontend { address, protocol, port } = key.frontend()?;
+    (source == address).then_some(Element::Hairpin { target: Target { address, port }, protocol })
+}
+
+fn allowed_source(key: &mut Parts<'_>, attributes: Attributes<'_>, family: Family) -> Option<Element> {
+    let (frontend, first) = (key.frontend()?, key.address()?);
+    let mut end = Parts::of(attributes.nested(NFTA_SET_ELEM_KEY_END), family)?;
+    let (same, last) = (end.frontend()?, end.address()?);
+    (frontend == same && end.is_empty()).then_some(Element::AllowedSource { frontend, range: IpRange { first, last } })
+}
+
+fn slot(key: &mut Parts<'_>, mut data: Parts<'_>) -> Option<Element> {
+    let element = Element::Slot { frontend: key.frontend()?, slot: key.slot()?, target: data.target()? };
+    data.is_empty().then_some(element)
+}
+
+/// An element of a verdict map.
+fn verdict_element(
+    container: Container<'_>,
+    frontend: Frontend,
+    verdict: Attributes<'_>,
+    attributes: Attributes<'_>,
+    names: &mut Names,
+) -> Option<Element> {
+    let code = verdict.number(NFTA_VERDICT_CODE)?;
+    let chain = verdict.text(NFTA_VERDICT_CHAIN);
+    if code == NF_DROP && container == Container::DeadEnds {
+        let owner = names.share(comment(attributes));
+        return Some(Element::DeadEnd { frontend, verdict: DeadEnd::Drop, owner });
+    }
+    let chain = chain?;
+    let wanted = match container {
+        Container::Sticky | Container::LocalSticky => Verdict::Jump,
+        _ => Verdict::Goto,
+    };
+    if Verdict::from(code) != wanted {
+        return None;
+    }
+    let list = match container {
+        Container::LocalPicks | Container::LocalSticky => List::Local,
+        _ => List::All,
+    };
+    let own = chain.strip_prefix(list.prefix());
+    match container {
+        Container::Frontends => {
+            let policy = Policy::ALL.into_iter().find(|policy| policy.chain() == chain)?;
+            Some(Element::Frontend { frontend, policy, owner: names.share(comment(attributes)) })
+        }
+        Container::DeadEnds if chain == "refuse" => {
+            Some(Element::DeadEnd { frontend, verdict: DeadEnd::Refuse, owner: names.share(comment(attributes)) })
+        }
+        Container::Picks | Container::LocalPicks => Some(Element::Pick { frontend, list, count: pick_count(own?)? }),
+        Container::Sticky | Container::LocalSticky => {
+            Some(Element::Sticky { frontend, list, group: names.share(own?.strip_prefix("sticky-")?) })
+        }
+        Container::Learners => Some(Element::Learner { frontend, group: names.share(chain.strip_prefix("learn-")?) }),
+        _ => None,
+    }
+}
+
+/// N in `pick-N`, if it is spelt as we spell it.
+pub(crate) fn pick_count(chain: &str) -> Option<u16> {
+    let digits = chain.strip_prefix("pick-")?;
+    let count: u16 = digits.parse().ok()?;
+    (count > 0 && digits == count.to_string()).then_some(count)
+}
+
+/// The comment in an element's user data; empty if it has none.
+fn comment(attributes: Attributes<'_>) -> &str {
+    attributes.get(NFTA_SET_ELEM_USERDATA).and_then(user_comment).unwrap_or_default()
+}
+
+/// The comment in the user data of a table or an element: entries of kind, length and value.
+pub(crate) fn user_comment(mut userdata: &[u8]) -> Option<&str> {
+    while let [kind, length, rest @ ..] = userdata {
+        let (value, next) = rest.split_at_checked(usize::from(*length))?;
+        if *kind == UDATA_COMMENT {
+            return std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).ok();
+        }
+        userdata = next;
+    }
+    None
+}
+
+/// Reads an element of an interval set: an address, and whether a range begins there (or the one below it has ended).
+pub(crate) fn bound(family: Family, attributes: Attributes<'_>) -> Option<(IpAddr, bool)> {
+    let mut key = Parts::of(attributes.nested(NFTA_SET_ELEM_KEY), family)?;
+    let address = key.address()?;
+    let flags = attributes.number(NFTA_SET_ELEM_FLAGS).unwrap_or_default();
+    key.is_empty().then_some((address, flags & SetElementFlags::IntervalEnd.bits() == 0))
+}
+
+/// The ranges that the elements of an interval set make. nft marks with an end that nothing lies below the first
+/// range; such an end closes nothing here.
+pub(crate) fn ranges(mut bounds: Vec<(IpAddr, bool)>) -> Vec<IpRange> {
+    bounds.sort_unstable(); // an end before a beginning at the same address
+    let mut ranges = Vec::new();
+    let mut open = None;
+    for (address, begins) in bounds {
+        if let (Some(first), Some(last)) = (open.take(), before(address)) {
+            ranges.push(IpRange { first, last });
+        }
+        open = begins.then_some(address);
+    }
+    ranges.extend(open.map(|first| IpRange { first, last: last_address(first) }));
+    ranges
+}
+
+/// The address in front.
+fn before(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(a) => u32::from(a).checked_sub(1).map(|n| Ipv4Addr::from(n).into()),
+        IpAddr::V6(a) => u128::from(a).checked_sub(1).map(|n| Ipv6Addr::from(n).into()),
+    }
+}
+
+/// The last address of the family of `like`.
+fn last_address(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::BROADCAST.into(),
+        IpAddr::V6(_) => Ipv6Addr::from(u128::MAX).into(),
+    }
+}
+
+/// Reads the parts of a concatenation one after the other.
+pub(crate) struct Parts<'a> {
+    bytes: &'a [u8],
+    family: Family,
+}
+
+impl<'a> Parts<'a> {
+    /// The parts of a value whose addresses are of `family`.
+    pub fn of(value: Attributes<'a>, family: Family) -> Option<Self> {
+        Some(Self { bytes: value.get(NFTA_DATA_VALUE)?, family })
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (part, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        Some(part)
+    }
+
+    /// An address.
+    pub fn address(&mut self) -> Option<IpAddr> {
+        address(self.take(match self.family {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        })?)
+    }
+
+    /// A port. The last part of a value comes back without its padding.
+    pub fn port(&mut self) -> Option<u16> {
+        let part = self.take(self.bytes.len().min(4))?;
+        let (port, padding) = part.split_first_chunk::<2>()?;
+        padding.iter().all(|b| *b == 0).then(|| u16::from_be_bytes(*port))
+    }
+
+    /// A frontend.
+    pub fn frontend(&mut self) -> Option<Frontend> {
+        let address = self.address()?;
+        let [protocol, 0, 0, 0] = self.take(4)? else { return None };
+        Some(Frontend { address, protocol: Protocol::from_number(*protocol)?, port: self.port()? })
+    }
+
+    /// An endpoint.
+    pub fn target(&mut self) -> Option<Target> {
+        Some(Target { address: self.address()?, port: self.port()? })
+    }
+
+    /// A slot.
+    pub fn slot(&mut self) -> Option<u16> {
+        u32::from_ne_bytes(self.take(4)?.try_into().ok()?).try_into().ok()
+    }
+
+    /// Whether everything was read.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// An element's key as it stands; empty for the catch-all element `*`, which has none.
+pub(crate) fn key_bytes(attributes: Attributes<'_>) -> &[u8] {
+    attributes.nested(NFTA_SET_ELEM_KEY).get(NFTA_DATA_VALUE).unwrap_or_default()
+}

@@ -1,0 +1,16 @@
+//! The data plane over netlink: elements and pick chains, both families in one batch.
+
+mod batch;
+mod counters;
+mod decode;
+mod dump;
+mod encode;
+mod pick;
+mod plane;
+mod remembered;
+mod socket;
+mod state;
+mod uapi;
+mod wire;
+
+pub use plane::NetlinkDataPlane;

@@ -1,0 +1,85 @@
+//! The rule of a pick chain, which nft 1.0.6 and 1.1.3 cannot be told as text once its map exists (dataplane.md):
+//!
+//! `dnat ip to ip daddr . meta l4proto . th dport . numgen random mod N map @endpoints`
+
+use super::{
+    uapi::{
+        NFT_META_L4PROTO, NFT_NAT_DNAT, NFT_NG_RANDOM, NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER,
+        NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG,
+        NFTA_META_DREG, NFTA_META_KEY, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE,
+        NFTA_NG_DREG, NFTA_NG_MODULUS, NFTA_NG_OFFSET, NFTA_NG_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
+        NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET,
+    },
+    wire::{Writer, protocol_family},
+};
+use crate::{
+    model::Family,
+    tables::{Container, PickChain},
+};
+
+/// The first of the registers of 16 bytes.
+const FIRST: u32 = 1;
+/// The registers of 4 bytes: the first of them is another name for the start of register 1.
+const QUARTER: u32 = 8;
+
+/// Where things lie in a family's packets and registers.
+struct Layout {
+    /// The destination address in the network header
+    destination: u32,
+    /// Its length
+    length: u32,
+    /// The register behind an address that is loaded into register 1, as nft numbers it
+    behind_address: u32,
+}
+
+fn layout(family: Family) -> Layout {
+    match family {
+        Family::V4 => Layout { destination: 16, length: 4, behind_address: QUARTER + 1 },
+        Family::V6 => Layout { destination: 24, length: 16, behind_address: FIRST + 1 },
+    }
+}
+
+/// Writes the expressions that nft would make of the rule's text, so that `nft list` shows that text.
+pub(crate) fn write_pick_rule(writer: &mut Writer, pick: &PickChain) {
+    let Layout { destination, length, behind_address } = layout(pick.family);
+    let after_address = QUARTER + length / 4; // behind_address under its other name
+    payload(writer, FIRST, NFT_PAYLOAD_NETWORK_HEADER, destination, length);
+    expression(writer, "meta", |w| {
+        w.number(NFTA_META_DREG, behind_address);
+        w.number(NFTA_META_KEY, NFT_META_L4PROTO);
+    });
+    payload(writer, after_address + 1, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+    expression(writer, "numgen", |w| {
+        w.number(NFTA_NG_DREG, after_address + 2);
+        w.number(NFTA_NG_MODULUS, pick.count.into());
+        w.number(NFTA_NG_TYPE, NFT_NG_RANDOM);
+        w.number(NFTA_NG_OFFSET, pick.list.first_slot().into());
+    });
+    expression(writer, "lookup", |w| {
+        w.text(NFTA_LOOKUP_SET, &Container::Endpoints.name());
+        w.number(NFTA_LOOKUP_SREG, FIRST);
+        w.number(NFTA_LOOKUP_DREG, FIRST);
+    });
+    expression(writer, "nat", |w| {
+        w.number(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+        w.number(NFTA_NAT_FAMILY, u8::from(protocol_family(pick.family)).into());
+        w.number(NFTA_NAT_REG_ADDR_MIN, FIRST);
+        w.number(NFTA_NAT_REG_PROTO_MIN, behind_address);
+    });
+}
+
+fn payload(writer: &mut Writer, register: u32, base: u32, offset: u32, length: u32) {
+    expression(writer, "payload", |w| {
+        w.number(NFTA_PAYLOAD_DREG, register);
+        w.number(NFTA_PAYLOAD_BASE, base);
+        w.number(NFTA_PAYLOAD_OFFSET, offset);
+        w.number(NFTA_PAYLOAD_LEN, length);
+    });
+}
+
+fn expression(writer: &mut Writer, name: &str, data: impl FnOnce(&mut Writer)) {
+    writer.nested(NFTA_LIST_ELEM, |w| {
+        w.text(NFTA_EXPR_NAME, name);
+        w.nested(NFTA_EXPR_DATA, data);
+    });
+}

@@ -1,0 +1,8 @@
+//! The data plane against the real kernel, each test in a network namespace of its own.
+//!
+//! Needs root. Without it the tests print SKIPPED; with PORTOLAN_REQUIRE_KERNEL=1 they fail instead.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
+
+mod elements;
+mod namespace;
