@@ -96,11 +96,13 @@ impl<K: DataPlane> Agent<K> {
     /// Whatever the kernel says that is not the fault of one owner's rows.
     pub fn sync(&mut self) -> Result<Synced, KernelError> {
         let mut synced = Synced::default();
-        if !self.adopted {
+        let work = if self.adopted {
+            self.desired.work(&self.contents)
+        } else {
             synced.installed = self.adopt()?;
             self.adopted = true;
-        }
-        let work = self.desired.work(&self.contents);
+            self.desired.take_over(&mut self.contents, self.keep_unknown)
+        };
         synced.notices = work.notices;
         let retry: BTreeSet<Owner> = work.changes.keys().cloned().collect();
         let result = self.commit_all(work.changes, &mut synced);
@@ -133,7 +135,6 @@ impl<K: DataPlane> Agent<K> {
             state = self.kernel.dump()?;
         }
         self.contents = Contents::from_kernel(state);
-        self.desired.adopt(&self.contents, self.keep_unknown);
         Ok(install)
     }
 
@@ -145,9 +146,8 @@ impl<K: DataPlane> Agent<K> {
         }
         info!("replacing the program; a second table serves meanwhile");
         let present = Contents::from_kernel(present);
-        let nothing = Contents::default();
-        self.desired.adopt(&nothing, true);
-        let mut changes = self.desired.work(&nothing).changes;
+        let mut nothing = Contents::default();
+        let mut changes = self.desired.take_over(&mut nothing, true).changes;
         if self.keep_unknown {
             let unknown = present.owners().filter(|o| matches!(o, Owner::Service(_)) && !changes.contains_key(o));
             let unknown: Vec<_> = unknown.filter_map(|o| Some((o.clone(), present.rows(o)?.clone()))).collect();

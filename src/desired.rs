@@ -18,8 +18,6 @@ pub struct Desired {
     settings: Settings,
     claims: Claims,
     dirty: BTreeSet<ServiceId>,
-    /// Owners found in the tables that the inputs do not know, to be emptied
-    leftovers: BTreeSet<Owner>,
 }
 
 /// What is to be done.
@@ -72,16 +70,24 @@ impl Desired {
         self.world.put_slice(slice);
     }
 
-    /// Has everything looked at again, and whatever else the tables hold removed; with `keep_unknown` owners that
-    /// the inputs do not know are left alone, because some input could not be read.
-    pub fn adopt(&mut self, contents: &Contents, keep_unknown: bool) {
+    /// The work of a start: everything is looked at, against what was found in the kernel, and what else was found
+    /// there is removed. With `keep_unknown` owners that the inputs do not know are left alone, because some input
+    /// could not be read.
+    pub fn take_over(&mut self, contents: &mut Contents, keep_unknown: bool) -> Work {
         self.dirty.extend(self.world.services.keys().cloned());
         let unknown = |owner: &&Owner| match owner {
             Owner::Service(id) => !self.world.services.contains_key(id),
             Owner::Node => false,
             Owner::Stray => true,
         };
-        self.leftovers = contents.owners().filter(|_| !keep_unknown).filter(unknown).cloned().collect();
+        let leftovers: Vec<Owner> = contents.owners().filter(|_| !keep_unknown).filter(unknown).cloned().collect();
+        let mut work = self.work(contents);
+        for owner in leftovers {
+            self.note_departed_udp(contents.rows(&owner), &mut work.udp);
+            work.changes.insert(owner, Rows::default());
+        }
+        contents.attribute(&mut work.changes);
+        work
     }
 
     /// Has these Services compiled again the next time.
@@ -109,11 +115,6 @@ impl Desired {
         }
         let node = node_rows(&self.world, &self.settings);
         put_if_new(&mut work.changes, Owner::Node, node, contents.rows(&Owner::Node));
-        for owner in std::mem::take(&mut self.leftovers) {
-            let held = contents.rows(&owner);
-            self.note_departed_udp(held, &mut work.udp);
-            put_if_new(&mut work.changes, owner, Rows::default(), held);
-        }
         work.udp.extend(udp_frontends(dirty.iter(), &self.world, &self.claims));
         work
     }

@@ -87,6 +87,37 @@ impl Contents {
         contents
     }
 
+    /// Gives shared elements that were found in the kernel to those who want them, and takes out of the changes what
+    /// then changes nothing. The kernel's comments do not tell to whom such elements belong.
+    pub fn attribute(&mut self, changes: &mut Changes) {
+        let mut stray = self.rows.remove(&Owner::Stray).unwrap_or_default();
+        let mut wanted = BTreeSet::new();
+        for (owner, new) in changes.iter() {
+            let found: Vec<&Element> =
+                new.elements.iter().filter(|e| is_shared(e) && stray.elements.binary_search(e).is_ok()).collect();
+            if found.is_empty() {
+                continue;
+            }
+            let rows = self.rows.entry(owner.clone()).or_default();
+            for element in found {
+                // The first one takes over the count that the stray row had.
+                if !wanted.insert(element.clone()) {
+                    *self.shared.entry(element.clone()).or_default() += 1;
+                }
+                rows.elements.push(element.clone());
+            }
+            rows.normalise();
+        }
+        stray.elements.retain(|element| !wanted.contains(element));
+        if !stray.is_empty() {
+            self.rows.insert(Owner::Stray, stray);
+        }
+        changes.retain(|owner, new| match self.rows.get(owner) {
+            Some(rows) => rows != new,
+            None => !new.is_empty(),
+        });
+    }
+
     /// Everything, without owners.
     pub fn state(&self) -> TableState {
         let exclusive = self.rows.values().flat_map(|rows| &rows.elements).filter(|e| !is_shared(e));
