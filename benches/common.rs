@@ -7,6 +7,7 @@ use std::{
     io::Write,
     net::Ipv4Addr,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use portolan::model::{
@@ -41,12 +42,13 @@ impl Cluster {
     pub fn world(self) -> World {
         let node =
             Node { name: "node-1".into(), addresses: vec![Ipv4Addr::new(192, 168, 49, 11).into()], ..Node::default() };
+        let nodes = Self::nodes();
         let mut world = World::default();
         world.node = node;
         for number in 0..self.services {
             let service = self.service(number);
             world.services.insert(service.id.clone(), service);
-            world.put_slice(self.slice(number));
+            world.put_slice(self.slice(number, &nodes));
         }
         world
     }
@@ -82,33 +84,46 @@ impl Cluster {
         }
     }
 
-    fn slice(self, service: usize) -> Slice {
+    /// Names of ten nodes.
+    pub fn nodes() -> Vec<Arc<str>> {
+        (1..=10).map(|number| format!("node-{number}").into()).collect()
+    }
+
+    fn slice(self, service: usize, nodes: &[Arc<str>]) -> Slice {
         let id = Self::id(service);
         Slice {
             id: SliceId { namespace: id.namespace.clone(), name: format!("{}-slice", id.name).into() },
             service: id,
             ports: vec![SlicePort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints: (0..self.endpoints).map(|number| facts(self.endpoint(service, number), number)).collect(),
+            endpoints: (0..self.endpoints).map(|number| facts(self.endpoint(service, number), number, nodes)).collect(),
         }
     }
 
-    /// The slice of a Service with one endpoint replaced by a new one.
+    /// The slice of a Service with one endpoint changed: replaced, removed or added.
     pub fn changed_slice(self, service: usize, change: usize) -> Slice {
-        let mut slice = self.slice(service);
+        let nodes = Self::nodes();
+        let mut slice = self.slice(service, &nodes);
         let fresh = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 32, 0, 0)) + change as u32);
-        slice.endpoints[change % self.endpoints] = facts(fresh, change);
+        let fresh = facts(fresh, change, &nodes);
+        match change % 3 {
+            0 => slice.endpoints[change % self.endpoints] = fresh,
+            1 => {
+                slice.endpoints.remove(change % self.endpoints);
+            }
+            _ => slice.endpoints.push(fresh),
+        }
         slice
     }
 }
 
 /// A ready endpoint; one in ten runs on this node.
-fn facts(address: Ipv4Addr, number: usize) -> EndpointFacts {
+fn facts(address: Ipv4Addr, number: usize, nodes: &[Arc<str>]) -> EndpointFacts {
     EndpointFacts {
         address: address.into(),
         ready: true,
         serving: true,
         terminating: false,
-        node: Some(format!("node-{}", number % 10 + 1).into()),
+        node: Some(nodes[number % nodes.len()].clone()),
         pod: None,
         zone_hints: Box::new([]),
         node_hints: Box::new([]),
@@ -136,7 +151,7 @@ impl fmt::Display for Table {
 }
 
 pub fn milliseconds(seconds: f64) -> String {
-    format!("{:.1}", seconds * 1e3)
+    format!("{:.2}", seconds * 1e3)
 }
 
 pub fn mebibytes(bytes: u64) -> String {

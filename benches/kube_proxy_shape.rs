@@ -49,7 +49,7 @@ impl Shape {
                 let map = map.join(", ");
                 let _ = writeln!(
                     chains,
-                    "\tchain {name} {{\n\t\tdnat ip to numgen random mod {count} map {{ {map} }}\n\t}}"
+                    "\tchain {name} {{\n\t\tmeta l4proto tcp dnat ip to numgen random mod {count} map {{ {map} }}\n\t}}"
                 );
             }
             Shape::ChainPerEndpoint => {

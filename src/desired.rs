@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     compile::{Claims, ServicePlan, ServingTargets, frontends, node_rows, plan, rows, udp_frontends},
-    model::{Frontend, Notice, Protocol, Service, ServiceId, Settings, Severity, Slice, World},
+    model::{Frontend, Notice, Protocol, Service, ServiceId, Settings, Severity, Slice, SliceId, World},
     tables::{Changes, Contents, Element, Owner, Rows},
 };
 
@@ -88,6 +88,12 @@ impl Desired {
         }
         contents.attribute(&mut work.changes);
         work
+    }
+
+    /// Removes one slice.
+    pub fn remove_slice(&mut self, service: &ServiceId, id: &SliceId) {
+        self.dirty.insert(service.clone());
+        self.world.remove_slice(service, id);
     }
 
     /// Has these Services compiled again the next time.

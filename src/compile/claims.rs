@@ -43,7 +43,8 @@ struct Claim {
 /// All claims on frontends of this node.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    by_frontend: BTreeMap<Frontend, BTreeSet<Claim>>,
+    /// In order: the first one owns the frontend. Nearly always there is one.
+    by_frontend: BTreeMap<Frontend, Vec<Claim>>,
     by_service: BTreeMap<ServiceId, Vec<Frontend>>,
 }
 
@@ -66,12 +67,12 @@ impl Claims {
 
     /// The Service that owns the frontend.
     pub fn owner(&self, frontend: &Frontend) -> Option<&ServiceId> {
-        self.by_frontend.get(frontend).and_then(BTreeSet::first).map(|claim| &claim.service)
+        self.by_frontend.get(frontend).and_then(|claims| claims.first()).map(|claim| &claim.service)
     }
 
     /// What the frontend is to its owner.
     pub fn kind(&self, frontend: &Frontend) -> Option<FrontendKind> {
-        self.by_frontend.get(frontend).and_then(BTreeSet::first).map(|claim| claim.kind)
+        self.by_frontend.get(frontend).and_then(|claims| claims.first()).map(|claim| claim.kind)
     }
 
     /// Every frontend with its owner.
@@ -96,6 +97,7 @@ impl Claims {
             let claims = self.by_frontend.entry(frontend).or_default();
             claims.retain(|claim| claim.service != *service);
             claims.extend(wanted.get(&frontend).cloned());
+            claims.sort_unstable();
             if claims.is_empty() {
                 self.by_frontend.remove(&frontend);
             }

@@ -25,6 +25,7 @@ pub fn world<'a>(
     let mut world = World::default();
     world.node.name = node_name.into();
     let mut notices = Notices::default();
+    let mut names = Names::default();
     for (object, origin) in objects {
         notices.about(object, origin);
         match object {
@@ -34,7 +35,7 @@ pub fn world<'a>(
                 }
             }
             Object::EndpointSlice(o) => {
-                if let Some(slice) = slice(o, &mut notices) {
+                if let Some(slice) = slice(o, &mut names, &mut notices) {
                     world.put_slice(slice);
                 }
             }
@@ -188,7 +189,7 @@ fn policy(text: Option<&str>, field: &str, notices: &mut Notices) -> TrafficPoli
 }
 
 /// A slice without the Service label, or with names instead of addresses, is none of ours: no notice.
-fn slice(object: &objects::EndpointSlice, notices: &mut Notices) -> Option<Slice> {
+fn slice(object: &objects::EndpointSlice, names: &mut Names, notices: &mut Notices) -> Option<Slice> {
     let service = object.metadata.labels.get(SERVICE_NAME_LABEL).filter(|name| !name.is_empty())?;
     let family = match object.address_type.as_str() {
         "IPv4" => Family::V4,
@@ -196,14 +197,13 @@ fn slice(object: &objects::EndpointSlice, notices: &mut Notices) -> Option<Slice
         _ => return None,
     };
     let namespace: Arc<str> = object.metadata.namespace().into();
-    let mut names = Names::default();
     let endpoints = object.endpoints.iter().enumerate().filter_map(|(index, endpoint)| {
         let text = endpoint.addresses.first()?;
         let address = parse_address(text).filter(|a| Family::of(*a) == family);
         if address.is_none() {
             notices.refuse(format!("endpoints[{index}].addresses[0]"), format!("{text:?} is no {family} address"));
         }
-        Some(endpoint_facts(address?, endpoint, &mut names))
+        Some(endpoint_facts(address?, endpoint, names))
     });
     let endpoints = endpoints.collect();
     let ports = object.ports.iter().filter_map(|port| {
@@ -234,7 +234,7 @@ fn endpoint_facts(address: IpAddr, endpoint: &objects::SliceEndpoint, names: &mu
     }
 }
 
-/// Node and zone names of one slice: a few names, many times.
+/// Node and zone names: few, and many times the same.
 #[derive(Default)]
 struct Names(BTreeSet<Arc<str>>);
 

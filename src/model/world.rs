@@ -12,7 +12,7 @@ pub struct World {
     /// Services, headless and ExternalName ones included
     pub services: BTreeMap<ServiceId, Service>,
     /// EndpointSlices of each Service; kept even while the Service is not there
-    slices: BTreeMap<ServiceId, BTreeMap<SliceId, Slice>>,
+    slices: BTreeMap<ServiceId, Vec<Slice>>,
     /// The ranges that cluster IPs are taken from, where known
     pub service_networks: Vec<IpNet>,
 }
@@ -20,12 +20,27 @@ pub struct World {
 impl World {
     /// Puts a slice in place of an earlier one of the same name and Service.
     pub fn put_slice(&mut self, slice: Slice) {
-        self.slices.entry(slice.service.clone()).or_default().insert(slice.id.clone(), slice);
+        // A list, in order of names: nearly every Service has one or two.
+        let slices = self.slices.entry(slice.service.clone()).or_default();
+        match slices.binary_search_by(|known| known.id.cmp(&slice.id)) {
+            Ok(at) => slices[at] = slice,
+            Err(at) => slices.insert(at, slice),
+        }
+    }
+
+    /// Removes a slice, if it is there.
+    pub fn remove_slice(&mut self, service: &ServiceId, id: &SliceId) {
+        if let Some(slices) = self.slices.get_mut(service) {
+            slices.retain(|slice| slice.id != *id);
+            if slices.is_empty() {
+                self.slices.remove(service);
+            }
+        }
     }
 
     /// The slices of a Service, in order of their names.
     pub fn slices_of(&self, service: &ServiceId) -> impl Iterator<Item = &Slice> {
-        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+        self.slices.get(service).into_iter().flatten()
     }
 
     /// Services that are not the same in both worlds, or whose slices are not. A node that changed concerns all.

@@ -45,8 +45,6 @@ pub struct Contents {
 /// How the counts of shared things move with a change.
 #[derive(Default)]
 struct Moves {
-    delete: BTreeSet<Element>,
-    add: BTreeSet<Element>,
     shared: BTreeMap<Element, isize>,
     picks: BTreeMap<PickChain, isize>,
 }
@@ -132,14 +130,19 @@ impl Contents {
     /// The transaction that makes the changes, the smallest there is. Its cost is that of the owners that change.
     pub fn change(&self, changes: &Changes) -> Transaction {
         let moves = self.moves(changes);
-        let mut transaction = Transaction::default();
-        let slots_added: BTreeSet<(Frontend, u16)> = moves.add.iter().filter_map(slot_key).collect();
-        for element in moves.delete {
+        let (delete, add) = self.exclusive_moves(changes);
+        let mut transaction = Transaction { add: Vec::with_capacity(add.len()), ..Transaction::default() };
+        let slots_added: BTreeSet<(Frontend, u16)> = match delete.is_empty() {
+            true => BTreeSet::new(),
+            false => add.iter().filter_map(|element| slot_key(element)).collect(),
+        };
+        for element in delete {
             // A slot that is only left, not filled anew, must outlive the pick chain that may still ask for it.
-            let retire = slot_key(&element).is_some_and(|key| !slots_added.contains(&key));
-            if retire { transaction.retire.push(element) } else { transaction.delete.push(element) }
+            let retire = slot_key(element).is_some_and(|key| !slots_added.contains(&key));
+            let list = if retire { &mut transaction.retire } else { &mut transaction.delete };
+            list.push(element.clone());
         }
-        transaction.add.extend(moves.add);
+        transaction.add.extend(add.into_iter().cloned());
         for (element, move_by) in moves.shared {
             let (before, after) = counts(&self.shared, &element, move_by);
             match (before.is_some(), after > 0) {
@@ -185,25 +188,40 @@ impl Contents {
         self.picks.retain(|_, count| *count > 0);
     }
 
-    /// What changes, with what one owner gives up and another takes over as it is cancelled out.
+    /// For each owner: what it gives up, and what it gets.
+    fn by_owner<'a>(&'a self, changes: &'a Changes) -> impl Iterator<Item = (&'a Element, isize)> {
+        changes.iter().flat_map(|(owner, new)| {
+            let old = self.rows.get(owner).map_or(&[][..], |rows| &rows.elements);
+            let lost = difference(old, &new.elements).map(|element| (element, -1));
+            lost.chain(difference(&new.elements, old).map(|element| (element, 1)))
+        })
+    }
+
     fn moves(&self, changes: &Changes) -> Moves {
-        let nothing = Rows::default();
         let mut moves = Moves::default();
-        for (owner, new) in changes {
-            let old = self.rows.get(owner).unwrap_or(&nothing);
-            for element in difference(&old.elements, &new.elements) {
-                moves.count(element, -1);
+        for (element, by) in self.by_owner(changes) {
+            if is_shared(element) {
+                *moves.shared.entry(element.clone()).or_default() += by;
+            } else if let Element::Pick { frontend, list, count } = element {
+                let pick = PickChain { family: frontend.family(), list: *list, count: *count };
+                *moves.picks.entry(pick).or_default() += by;
             }
-            for element in difference(&new.elements, &old.elements) {
-                moves.count(element, 1);
-            }
-        }
-        let both: Vec<Element> = moves.delete.intersection(&moves.add).cloned().collect();
-        for element in both {
-            moves.delete.remove(&element);
-            moves.add.remove(&element);
         }
         moves
+    }
+
+    /// What is to be deleted and added of what has one owner; an element that only changes hands is neither.
+    fn exclusive_moves<'a>(&'a self, changes: &'a Changes) -> (Vec<&'a Element>, Vec<&'a Element>) {
+        let exclusive = || self.by_owner(changes).filter(|(element, _)| !is_shared(element));
+        let mut delete: Vec<&Element> = exclusive().filter(|(_, by)| *by < 0).map(|(element, _)| element).collect();
+        let mut add: Vec<&Element> = exclusive().filter(|(_, by)| *by > 0).map(|(element, _)| element).collect();
+        if !delete.is_empty() && !add.is_empty() {
+            let leaving: BTreeSet<&Element> = delete.iter().copied().collect();
+            let both: BTreeSet<&Element> = add.iter().copied().filter(|element| leaving.contains(element)).collect();
+            delete.retain(|element| !both.contains(element));
+            add.retain(|element| !both.contains(element));
+        }
+        (delete, add)
     }
 
     fn change_groups(&self, changes: &Changes, transaction: &mut Transaction) {
@@ -214,21 +232,6 @@ impl Contents {
             let stays = |g: &AffinityGroup| new.groups.iter().any(|n| n.name == g.name && n.family == g.family);
             transaction.delete_groups.extend(old.groups.iter().filter(|g| !stays(g)).cloned());
         }
-    }
-}
-
-impl Moves {
-    fn count(&mut self, element: &Element, by: isize) {
-        if is_shared(element) {
-            *self.shared.entry(element.clone()).or_default() += by;
-            return;
-        }
-        if let Element::Pick { frontend, list, count } = element {
-            let pick = PickChain { family: frontend.family(), list: *list, count: *count };
-            *self.picks.entry(pick).or_default() += by;
-        }
-        let set = if by > 0 { &mut self.add } else { &mut self.delete };
-        set.insert(element.clone());
     }
 }
 
