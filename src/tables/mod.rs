@@ -10,7 +10,7 @@ mod state;
 mod transaction;
 
 pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment};
-pub use group::AffinityGroup;
+pub use group::{AffinityGroup, group_text};
 pub use program::Program;
 pub use state::TableState;
 pub use transaction::Transaction;

@@ -5,6 +5,7 @@ mod counters;
 mod decode;
 mod dump;
 mod encode;
+mod groups;
 mod pick;
 mod plane;
 mod remembered;

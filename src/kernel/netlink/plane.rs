@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use nix::errno::Errno;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     kernel::{Count, DataPlane, KernelError, Remembered, nft},
     model::Family,
-    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction},
+    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, group_text},
 };
 
 /// Portolan's tables in the kernel.
@@ -40,6 +40,51 @@ impl NetlinkDataPlane {
         Self { table: name.to_owned(), ..self }
     }
 
+    /// Step 1 of a transaction.
+    fn write_groups(&self, groups: &[AffinityGroup]) -> Result<(), KernelError> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let text: String = groups.iter().map(|group| group_text(group, &self.table, true)).collect();
+        nft::run(&text, false, "writing session affinity groups")
+    }
+
+    /// Step 2: what packets see.
+    fn switch(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
+        let mut batch = Batch::new(&self.socket, &self.table);
+        for pick in &transaction.add_picks {
+            batch.add_pick(pick);
+        }
+        batch.elements(Operation::Delete, &transaction.delete);
+        batch.elements(Operation::Add, &transaction.add);
+        batch.send(&mut self.socket, "committing")
+    }
+
+    /// Step 3. Of the groups that were written anew, the parts of lists that they no longer use go, too.
+    fn clear_away(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
+        let mut chains = BTreeSet::new();
+        let mut sets = BTreeSet::new();
+        let groups = || transaction.delete_groups.iter().chain(&transaction.write_groups);
+        for family in Family::ALL.into_iter().filter(|family| groups().any(|group| group.family == *family)) {
+            let of_family = |names: Vec<String>| names.into_iter().map(move |name| (family, name));
+            chains.extend(of_family(self.reader().chains(family, |name, _| name.to_owned())?));
+            sets.extend(of_family(self.reader().sets(family)?));
+        }
+        let mut batch = Batch::new(&self.socket, &self.table);
+        batch.elements(Operation::Delete, &transaction.retire);
+        for pick in &transaction.delete_picks {
+            batch.delete_chain(pick.family, &pick.name());
+        }
+        // A group may lack a part, if somebody deleted it or an earlier attempt was cut short.
+        for part in unused_parts(transaction, AffinityGroup::chains).filter(|part| chains.contains(part)) {
+            batch.delete_chain(part.0, &part.1);
+        }
+        for part in unused_parts(transaction, AffinityGroup::sets).filter(|part| sets.contains(part)) {
+            batch.delete_set(part.0, &part.1);
+        }
+        batch.send(&mut self.socket, "removing what is no longer used")
+    }
+
     fn reader(&mut self) -> Reader<'_> {
         Reader { socket: &mut self.socket, table: &self.table }
     }
@@ -61,20 +106,9 @@ impl DataPlane for NetlinkDataPlane {
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
-        let mut batch = Batch::new(&self.socket, &self.table);
-        for pick in &transaction.add_picks {
-            batch.add_pick(pick);
-        }
-        batch.elements(Operation::Delete, &transaction.delete);
-        batch.elements(Operation::Add, &transaction.add);
-        batch.send(&mut self.socket, "committing")?;
-
-        let mut batch = Batch::new(&self.socket, &self.table);
-        batch.elements(Operation::Delete, &transaction.retire);
-        for pick in &transaction.delete_picks {
-            batch.delete_chain(pick.family, &pick.name());
-        }
-        batch.send(&mut self.socket, "removing what is no longer used")
+        self.write_groups(&transaction.write_groups)?;
+        self.switch(transaction)?;
+        self.clear_away(transaction)
     }
 
     fn remove(&mut self) -> Result<(), KernelError> {
@@ -104,4 +138,23 @@ impl DataPlane for NetlinkDataPlane {
     fn counters(&mut self, family: Family) -> Result<Vec<Count>, KernelError> {
         counters::read(&mut self.reader(), family)
     }
+}
+
+/// The parts of groups that a transaction leaves without use: all of a deleted group, and of a group written anew
+/// those that the same group with both lists would have more. Chains or sets, as `parts` says.
+fn unused_parts(
+    transaction: &Transaction,
+    parts: impl Fn(&AffinityGroup) -> Vec<String>,
+) -> impl Iterator<Item = (Family, String)> {
+    let whole = |group: &AffinityGroup| AffinityGroup { all: true, local: true, ..group.clone() };
+    let mut unused: BTreeSet<(Family, String)> = BTreeSet::new();
+    for group in transaction.delete_groups.iter().chain(&transaction.write_groups) {
+        unused.extend(parts(&whole(group)).into_iter().map(|part| (group.family, part)));
+    }
+    for group in &transaction.write_groups {
+        for part in parts(group) {
+            unused.remove(&(group.family, part));
+        }
+    }
+    unused.into_iter()
 }
