@@ -10,10 +10,12 @@ use crate::{
 };
 
 mod error;
+mod memory;
 mod netlink;
 pub mod nft;
 
 pub use error::KernelError;
+pub use memory::MemoryDataPlane;
 pub use netlink::NetlinkDataPlane;
 
 /// A client that an affinity group remembers.
@@ -43,6 +45,11 @@ pub trait DataPlane {
 
     /// The generation of the kernel's whole ruleset: it moves with every commit by anyone.
     fn generation(&mut self) -> Result<u32, KernelError>;
+
+    /// Compares the programs' own chains with what the kernel has, and returns those that somebody edited or deleted,
+    /// as `family chain name`; empty means that the program is intact. Elements, pick chains and affinity groups are
+    /// compared through [`DataPlane::dump`].
+    fn program_intact(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
 
     /// The clients that a group remembers for one of its lists.
     fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError>;

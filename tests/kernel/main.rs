@@ -6,4 +6,5 @@
 
 mod elements;
 mod groups;
+mod intact;
 mod namespace;

@@ -6,6 +6,7 @@ mod decode;
 mod dump;
 mod encode;
 mod groups;
+mod intact;
 mod pick;
 mod plane;
 mod remembered;

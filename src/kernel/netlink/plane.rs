@@ -6,7 +6,7 @@ use super::{
     batch::{Batch, Operation},
     counters,
     dump::Reader,
-    remembered,
+    intact, remembered,
     socket::NetfilterSocket,
     state,
 };
@@ -24,6 +24,7 @@ use crate::{
 pub struct NetlinkDataPlane {
     socket: NetfilterSocket,
     table: String,
+    known: intact::Known,
 }
 
 impl NetlinkDataPlane {
@@ -32,7 +33,7 @@ impl NetlinkDataPlane {
     /// # Errors
     /// [`KernelError::Failed`] if the kernel has no netfilter netlink or the process no file descriptor left.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { socket: NetfilterSocket::open()?, table: TABLE.to_owned() })
+        Ok(Self { socket: NetfilterSocket::open()?, table: TABLE.to_owned(), known: intact::Known::default() })
     }
 
     /// The same for tables of another name than [`TABLE`].
@@ -112,19 +113,19 @@ impl DataPlane for NetlinkDataPlane {
     }
 
     fn remove(&mut self) -> Result<(), KernelError> {
-        let tables = self.reader().tables()?;
-        let mut batch = Batch::new(&self.socket, &self.table);
-        for family in tables.keys() {
-            batch.delete_table(*family);
+        // A comparison that was cut short leaves its table behind.
+        for table in [self.table.clone(), intact::scratch(&self.table)] {
+            remove_table(&mut self.socket, &table)?;
         }
-        match batch.try_send(&mut self.socket) {
-            Err(failed) if failed.is(Errno::ENOENT) => self.remove(), // somebody else removed one just now
-            outcome => outcome.map_err(|failed| failed.during("removing the tables")),
-        }
+        Ok(())
     }
 
     fn generation(&mut self) -> Result<u32, KernelError> {
         self.reader().generation()
+    }
+
+    fn program_intact(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError> {
+        self.known.edited(&mut self.socket, &self.table, programs)
     }
 
     fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError> {
@@ -137,6 +138,19 @@ impl DataPlane for NetlinkDataPlane {
 
     fn counters(&mut self, family: Family) -> Result<Vec<Count>, KernelError> {
         counters::read(&mut self.reader(), family)
+    }
+}
+
+/// Deletes the tables of one name in both families.
+fn remove_table(socket: &mut NetfilterSocket, table: &str) -> Result<(), KernelError> {
+    let tables = Reader { socket, table }.tables()?;
+    let mut batch = Batch::new(socket, table);
+    for family in tables.keys() {
+        batch.delete_table(*family);
+    }
+    match batch.try_send(socket) {
+        Err(failed) if failed.is(Errno::ENOENT) => remove_table(socket, table), // somebody else removed one just now
+        outcome => outcome.map_err(|failed| failed.during("removing the tables")),
     }
 }
 

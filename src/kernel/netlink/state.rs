@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     decode::{self, Names, pick_count},
-    dump::Reader,
+    dump::{Reader, Rule},
     groups,
+    pick::is_pick_rule,
 };
 use crate::{
     kernel::KernelError,
@@ -24,19 +25,25 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
         let sets = reader.sets(family)?.into_iter().collect();
         let rules = reader.rules(family)?;
         state.groups.extend(groups::groups(family, &chains, &sets, &rules));
-        sort_chains(family, &chains, &mut state);
+        sort_chains(family, &chains, &rules, &mut state);
         read_sets(reader, family, &sets, &mut state, &mut names)?;
     }
     Ok(state)
 }
 
-/// Finds the pick chains, and the chains that are none of ours.
-fn sort_chains(family: Family, chains: &BTreeSet<String>, state: &mut TableState) {
+/// Finds the pick chains, and the chains that are none of ours: a pick chain that was edited is none of ours until it
+/// is made again.
+fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &[Rule], state: &mut TableState) {
     for name in chains {
-        if let Some(pick) = pick_chain(family, name) {
-            state.picks.insert(pick);
-        } else if !Program::chains().any(|fixed| fixed == name) && groups::belongs_to(name).is_none() {
-            state.strangers.insert(format!("{} chain {name}", family.nft()));
+        let of_chain: Vec<&Rule> = rules.iter().filter(|rule| rule.chain == *name).collect();
+        match pick_chain(family, name) {
+            Some(pick) if is_pick_rule(&of_chain, &pick) => {
+                state.picks.insert(pick);
+            }
+            None if Program::chains().any(|fixed| fixed == name) || groups::belongs_to(name).is_some() => {}
+            _ => {
+                state.strangers.insert(format!("{} chain {name}", family.nft()));
+            }
         }
     }
 }
