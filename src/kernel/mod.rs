@@ -11,10 +11,12 @@ use crate::{
 };
 
 mod error;
+mod memory;
 mod netlink;
 pub mod nft;
 
 pub use error::KernelError;
+pub use memory::MemoryDataPlane;
 pub use netlink::NetlinkDataPlane;
 
 /// A client that an affinity group remembers.
@@ -43,9 +45,6 @@ pub trait DataPlane {
     /// Deletes the tables of the second name. Absent ones are no error.
     fn remove_standby(&mut self) -> Result<(), KernelError>;
 
-    /// The names of our fixed chains whose rules are not those of the programs.
-    fn damaged_chains(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
-
     /// Deletes conntrack entries of UDP flows to these frontends that no endpoint of theirs serves (section 5 of the
     /// Service behaviour). Returns how many.
     fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError>;
@@ -59,6 +58,11 @@ pub trait DataPlane {
 
     /// The generation of the kernel's whole ruleset: it moves with every commit by anyone.
     fn generation(&mut self) -> Result<u32, KernelError>;
+
+    /// Compares the programs' own chains with what the kernel has, and returns those that somebody edited or deleted,
+    /// as `family chain name`; empty means that the program is intact. Elements, pick chains and affinity groups are
+    /// compared through [`DataPlane::dump`].
+    fn damaged_chains(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
 
     /// The clients that a group remembers for one of its lists.
     fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError>;

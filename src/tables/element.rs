@@ -319,6 +319,14 @@ impl List {
         }
     }
 
+    /// The list that a name of the form `local-...` or `...` is for, and the rest of the name.
+    pub fn of_name(name: &str) -> (List, &str) {
+        match name.strip_prefix(List::Local.prefix()) {
+            Some(rest) => (List::Local, rest),
+            None => (List::All, name),
+        }
+    }
+
     /// The list's first slot in the map `endpoints`.
     pub fn first_slot(self) -> u16 {
         match self {

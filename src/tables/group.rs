@@ -1,7 +1,13 @@
-use std::sync::Arc;
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use super::List;
 use crate::model::Family;
+
+/// Clients that one list of a group remembers at most; nft wants a bound for maps that packets write to.
+const CLIENTS: u32 = 65536;
 
 /// What belongs to one service port with session affinity, in one family: its chains, maps and sets.
 ///
@@ -22,6 +28,21 @@ pub struct AffinityGroup {
 }
 
 impl AffinityGroup {
+    /// The lists that the group is used for.
+    pub fn lists(&self) -> impl Iterator<Item = List> {
+        [(List::All, self.all), (List::Local, self.local)].into_iter().filter_map(|(list, used)| used.then_some(list))
+    }
+
+    /// All chains of the lists in use.
+    pub fn chains(&self) -> Vec<String> {
+        self.lists().map(|list| self.sticky(list)).chain([self.learn()]).collect()
+    }
+
+    /// All sets and maps of the lists in use.
+    pub fn sets(&self) -> Vec<String> {
+        self.lists().flat_map(|list| [self.members(list), self.addresses(list), self.ports(list)]).collect()
+    }
+
     /// The chain that sends a known client where it went before.
     pub fn sticky(&self, list: List) -> String {
         format!("{}sticky-{}", list.prefix(), self.name)
@@ -48,11 +69,65 @@ impl AffinityGroup {
     }
 }
 
+/// Everything that belongs to a group, as nft text for one transaction: the sets and maps, empty, and the chains.
+///
+/// With `rewrite`, what exists stays: sets and maps keep their elements, chains get these rules instead of theirs.
+/// Two maps instead of one with address and port, because nft 1.0.6 aborts on the IPv6 form of that.
+pub fn group_text(group: &AffinityGroup, table: &str, rewrite: bool) -> String {
+    let mut text = String::new();
+    let _ = write_group(&mut text, group, table, rewrite); // a String takes everything
+    text
+}
+
+fn write_group(text: &mut String, group: &AffinityGroup, table: &str, rewrite: bool) -> fmt::Result {
+    let (ip, learn) = (group.family.nft(), group.learn());
+    if rewrite {
+        writeln!(text, "table {ip} {table} {{")?;
+        for chain in group.chains() {
+            writeln!(text, "\tchain {chain} {{\n\t}}")?;
+        }
+        writeln!(text, "}}")?;
+        for chain in group.chains() {
+            writeln!(text, "flush chain {ip} {table} {chain}")?;
+        }
+    }
+    writeln!(text, "table {ip} {table} {{")?;
+    for list in group.lists() {
+        write_list(text, group, list)?;
+    }
+    writeln!(text, "\tchain {learn} {{")?;
+    for list in group.lists() {
+        write_learn_rule(text, group, list)?;
+    }
+    writeln!(text, "\t}}\n}}")
+}
+
+/// The set, the maps and the chain of one list.
+fn write_list(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Result {
+    let ip = group.family.nft();
+    let (members, sticky) = (group.members(list), group.sticky(list));
+    let (addresses, ports) = (group.addresses(list), group.ports(list));
+    writeln!(text, "\tset {members} {{\n\t\ttypeof {ip} daddr . th dport\n\t}}")?;
+    for (map, value) in [(&addresses, format!("{ip} daddr")), (&ports, "th dport".into())] {
+        writeln!(text, "\tmap {map} {{\n\t\ttypeof {ip} saddr : {value}")?;
+        writeln!(text, "\t\tsize {CLIENTS}\n\t\tflags dynamic,timeout\n\t}}")?;
+    }
+    writeln!(text, "\tchain {sticky} {{")?;
+    write!(text, "\t\tmeta l4proto {{ tcp, udp, sctp }} ")?;
+    writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}\n\t}}")
+}
+
+/// The rule that remembers a pick from one list. Only its own endpoints: a client must never be sent by a Local policy
+/// to an endpoint of another node because it got that one through the cluster address.
+fn write_learn_rule(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Result {
+    let (ip, timeout) = (group.family.nft(), group.timeout);
+    let (members, addresses, ports) = (group.members(list), group.addresses(list), group.ports(list));
+    write!(text, "\t\t{ip} daddr . th dport @{members}")?;
+    write!(text, " update @{addresses} {{ ct original {ip} saddr timeout {timeout}s : {ip} daddr }}")?;
+    writeln!(text, " update @{ports} {{ ct original {ip} saddr timeout {timeout}s : th dport }}")
+}
+
 /// The name of the set of endpoints that clients of a group may be remembered for.
 pub(super) fn members(group: &str, list: List) -> String {
     format!("{}members-{group}", list.prefix())
-}
-/// tmp
-pub fn group_text(_g: &AffinityGroup, _t: &str, _r: bool) -> String {
-    String::new()
 }

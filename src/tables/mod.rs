@@ -16,7 +16,7 @@ mod transaction;
 pub use contents::{Changes, Contents, Owner};
 pub use describe::{Difference, differences};
 pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment};
-pub use group::AffinityGroup;
+pub use group::{AffinityGroup, group_text};
 pub use program::Program;
 pub use rows::Rows;
 pub use state::TableState;

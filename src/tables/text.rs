@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Container, DeadEnd, Element, List, PickChain, Program, TABLE, TableState, fit_comment};
+use super::{Container, DeadEnd, Element, List, PickChain, Program, TABLE, TableState, fit_comment, group_text};
 use crate::model::{Family, Frontend, Target};
 
 /// The program, the chains and the elements of both families. Loading it replaces whatever our tables held.
@@ -23,7 +23,7 @@ pub fn nft_text(programs: &[Program], state: &TableState) -> String {
             line(&mut text, format_args!("{}", pick_text(pick)));
         }
         for group in state.groups.iter().filter(|group| group.family == family) {
-            line(&mut text, format_args!("{}", super::group::group_text(group, TABLE, false)));
+            line(&mut text, format_args!("{}", group_text(group, TABLE, false)));
         }
         elements_text(&mut text, family, &state.elements);
     }

@@ -5,4 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
 
 mod elements;
+mod groups;
+mod intact;
 mod namespace;

@@ -85,13 +85,18 @@ impl<'a> Batch<'a> {
         self.message(kind, flags, family, body);
     }
 
-    /// Makes a pick chain and its rule.
+    /// Makes a pick chain and its one rule, or sets an existing chain right.
     pub fn add_pick(&mut self, pick: &PickChain) {
         let (family, name) = (pick.family, pick.name());
         let chain = ("making chain", NfTablesMessageType::NewChain, family, name.as_str());
         self.named(chain, NLM_F_CREATE, |w, table| {
             w.text(NFTA_CHAIN_TABLE, table);
             w.text(NFTA_CHAIN_NAME, &name);
+        });
+        let flush = ("emptying chain", NfTablesMessageType::DeleteRule, family, name.as_str());
+        self.named(flush, 0, |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, &name);
         });
         let rule = ("making the rule of chain", NfTablesMessageType::NewRule, family, name.as_str());
         self.named(rule, NLM_F_CREATE | NLM_F_APPEND, |w, table| {

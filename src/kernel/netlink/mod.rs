@@ -5,6 +5,8 @@ mod counters;
 mod decode;
 mod dump;
 mod encode;
+mod groups;
+mod intact;
 mod pick;
 mod plane;
 mod remembered;

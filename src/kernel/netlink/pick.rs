@@ -3,6 +3,7 @@
 //! `dnat ip to ip daddr . meta l4proto . th dport . numgen random mod N map @endpoints`
 
 use super::{
+    dump::Rule,
     uapi::{
         NFT_META_L4PROTO, NFT_NAT_DNAT, NFT_NG_RANDOM, NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER,
         NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG,
@@ -10,7 +11,7 @@ use super::{
         NFTA_NG_DREG, NFTA_NG_MODULUS, NFTA_NG_OFFSET, NFTA_NG_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
         NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET,
     },
-    wire::{Writer, protocol_family},
+    wire::{Attributes, Writer, protocol_family},
 };
 use crate::{
     model::Family,
@@ -66,6 +67,18 @@ pub(crate) fn write_pick_rule(writer: &mut Writer, pick: &PickChain) {
         w.number(NFTA_NAT_REG_ADDR_MIN, FIRST);
         w.number(NFTA_NAT_REG_PROTO_MIN, behind_address);
     });
+}
+
+/// Whether these are the rules of a pick chain: the one rule, as far as anything in it depends on the chain.
+pub(crate) fn is_pick_rule(rules: &[&Rule], pick: &PickChain) -> bool {
+    let [rule] = rules else { return false };
+    let expressions: Vec<_> = Attributes(&rule.expressions).iter().map(|(_, value)| Attributes(value)).collect();
+    let names = expressions.iter().map(|expression| expression.text(NFTA_EXPR_NAME).unwrap_or_default());
+    let data = |index: usize| expressions[index].nested(NFTA_EXPR_DATA);
+    names.eq(["payload", "meta", "payload", "numgen", "lookup", "nat"])
+        && data(3).number(NFTA_NG_MODULUS) == Some(pick.count.into())
+        && data(3).number(NFTA_NG_OFFSET).unwrap_or(0) == u32::from(pick.list.first_slot())
+        && data(4).text(NFTA_LOOKUP_SET) == Some(&Container::Endpoints.name())
 }
 
 fn payload(writer: &mut Writer, register: u32, base: u32, offset: u32, length: u32) {

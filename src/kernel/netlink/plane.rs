@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use nix::errno::Errno;
 
@@ -6,7 +9,7 @@ use super::{
     batch::{Batch, Operation},
     counters,
     dump::Reader,
-    remembered,
+    intact, remembered,
     socket::NetfilterSocket,
     state,
 };
@@ -14,7 +17,7 @@ use crate::{
     compile::ServingTargets,
     kernel::{Count, DataPlane, KernelError, Remembered, nft},
     model::{Family, Frontend},
-    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction},
+    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, group_text},
 };
 
 /// Portolan's tables in the kernel.
@@ -25,6 +28,7 @@ use crate::{
 pub struct NetlinkDataPlane {
     socket: NetfilterSocket,
     table: String,
+    known: intact::Known,
 }
 
 impl NetlinkDataPlane {
@@ -33,7 +37,7 @@ impl NetlinkDataPlane {
     /// # Errors
     /// [`KernelError::Failed`] if the kernel has no netfilter netlink or the process no file descriptor left.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { socket: NetfilterSocket::open()?, table: TABLE.to_owned() })
+        Ok(Self { socket: NetfilterSocket::open()?, table: TABLE.to_owned(), known: intact::Known::default() })
     }
 
     /// The same for tables of another name than [`TABLE`].
@@ -47,24 +51,58 @@ impl NetlinkDataPlane {
     }
 
     /// The bytes of the transaction's second step, for measuring what making them costs.
-    pub fn encode(&mut self, transaction: &Transaction) -> usize {
-        self.main_batch(transaction).len()
+    pub fn encode(&self, transaction: &Transaction) -> usize {
+        switch(&self.socket, &self.table, transaction).len()
     }
 
-    /// Step 2 of a transaction.
-    fn main_batch<'a>(&'a self, transaction: &'a Transaction) -> Batch<'a> {
-        let mut batch = Batch::new(&self.socket, &self.table);
-        for pick in &transaction.add_picks {
-            batch.add_pick(pick);
+    /// Step 1 of a transaction.
+    fn write_groups(&self, groups: &[AffinityGroup]) -> Result<(), KernelError> {
+        if groups.is_empty() {
+            return Ok(());
         }
-        batch.elements(Operation::Delete, &transaction.delete);
-        batch.elements(Operation::Add, &transaction.add);
-        batch
+        let text: String = groups.iter().map(|group| group_text(group, &self.table, true)).collect();
+        nft::run(&text, false, "writing session affinity groups")
+    }
+
+    /// Step 3. Of the groups that were written anew, the parts of lists that they no longer use go, too.
+    fn clear_away(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
+        let mut chains = BTreeSet::new();
+        let mut sets = BTreeSet::new();
+        let groups = || transaction.delete_groups.iter().chain(&transaction.write_groups);
+        for family in Family::ALL.into_iter().filter(|family| groups().any(|group| group.family == *family)) {
+            let of_family = |names: Vec<String>| names.into_iter().map(move |name| (family, name));
+            chains.extend(of_family(self.reader().chains(family, |name, _| name.to_owned())?));
+            sets.extend(of_family(self.reader().sets(family)?));
+        }
+        let mut batch = Batch::new(&self.socket, &self.table);
+        batch.elements(Operation::Delete, &transaction.retire);
+        for pick in &transaction.delete_picks {
+            batch.delete_chain(pick.family, &pick.name());
+        }
+        // A group may lack a part, if somebody deleted it or an earlier attempt was cut short.
+        for part in unused_parts(transaction, AffinityGroup::chains).filter(|part| chains.contains(part)) {
+            batch.delete_chain(part.0, &part.1);
+        }
+        for part in unused_parts(transaction, AffinityGroup::sets).filter(|part| sets.contains(part)) {
+            batch.delete_set(part.0, &part.1);
+        }
+        batch.send(&mut self.socket, "removing what is no longer used")
     }
 
     fn reader(&mut self) -> Reader<'_> {
         Reader { socket: &mut self.socket, table: &self.table }
     }
+}
+
+/// Step 2: what packets see.
+fn switch<'a>(socket: &NetfilterSocket, table: &'a str, transaction: &'a Transaction) -> Batch<'a> {
+    let mut batch = Batch::new(socket, table);
+    for pick in &transaction.add_picks {
+        batch.add_pick(pick);
+    }
+    batch.elements(Operation::Delete, &transaction.delete);
+    batch.elements(Operation::Add, &transaction.add);
+    batch
 }
 
 impl DataPlane for NetlinkDataPlane {
@@ -83,20 +121,14 @@ impl DataPlane for NetlinkDataPlane {
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
-        let mut batch = Batch::new(&self.socket, &self.table);
-        for pick in &transaction.add_picks {
-            batch.add_pick(pick);
-        }
-        batch.elements(Operation::Delete, &transaction.delete);
-        batch.elements(Operation::Add, &transaction.add);
+        self.write_groups(&transaction.write_groups)?;
+        let batch = switch(&self.socket, &self.table, transaction);
         batch.send(&mut self.socket, "committing")?;
-
-        let mut batch = Batch::new(&self.socket, &self.table);
-        batch.elements(Operation::Delete, &transaction.retire);
-        for pick in &transaction.delete_picks {
-            batch.delete_chain(pick.family, &pick.name());
-        }
-        batch.send(&mut self.socket, "removing what is no longer used")
+        self.clear_away(transaction).map_err(|error| match error {
+            // Packets see the change already: it is no longer the change that is at fault.
+            KernelError::Refused { attempt, reason } => KernelError::Failed { attempt, reason },
+            other => other,
+        })
     }
 
     fn install_standby(&mut self, programs: &[Program], everything: &Transaction) -> Result<(), KernelError> {
@@ -109,28 +141,24 @@ impl DataPlane for NetlinkDataPlane {
         self.standby()?.remove()
     }
 
-    fn damaged_chains(&mut self, _programs: &[Program]) -> Result<Vec<String>, KernelError> {
-        Ok(Vec::new())
-    }
-
     fn delete_stale_flows(&mut self, _udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError> {
         Ok(0)
     }
 
     fn remove(&mut self) -> Result<(), KernelError> {
-        let tables = self.reader().tables()?;
-        let mut batch = Batch::new(&self.socket, &self.table);
-        for family in tables.keys() {
-            batch.delete_table(*family);
+        // A comparison that was cut short leaves its table behind.
+        for table in [self.table.clone(), intact::scratch(&self.table)] {
+            remove_table(&mut self.socket, &table)?;
         }
-        match batch.try_send(&mut self.socket) {
-            Err(failed) if failed.is(Errno::ENOENT) => self.remove(), // somebody else removed one just now
-            outcome => outcome.map_err(|failed| failed.during("removing the tables")),
-        }
+        Ok(())
     }
 
     fn generation(&mut self) -> Result<u32, KernelError> {
         self.reader().generation()
+    }
+
+    fn damaged_chains(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError> {
+        self.known.edited(&mut self.socket, &self.table, programs)
     }
 
     fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError> {
@@ -144,4 +172,36 @@ impl DataPlane for NetlinkDataPlane {
     fn counters(&mut self, family: Family) -> Result<Vec<Count>, KernelError> {
         counters::read(&mut self.reader(), family)
     }
+}
+
+/// Deletes the tables of one name in both families.
+fn remove_table(socket: &mut NetfilterSocket, table: &str) -> Result<(), KernelError> {
+    let tables = Reader { socket, table }.tables()?;
+    let mut batch = Batch::new(socket, table);
+    for family in tables.keys() {
+        batch.delete_table(*family);
+    }
+    match batch.try_send(socket) {
+        Err(failed) if failed.is(Errno::ENOENT) => remove_table(socket, table), // somebody else removed one just now
+        outcome => outcome.map_err(|failed| failed.during("removing the tables")),
+    }
+}
+
+/// The parts of groups that a transaction leaves without use: all of a deleted group, and of a group written anew
+/// those that the same group with both lists would have more. Chains or sets, as `parts` says.
+fn unused_parts(
+    transaction: &Transaction,
+    parts: impl Fn(&AffinityGroup) -> Vec<String>,
+) -> impl Iterator<Item = (Family, String)> {
+    let whole = |group: &AffinityGroup| AffinityGroup { all: true, local: true, ..group.clone() };
+    let mut unused: BTreeSet<(Family, String)> = BTreeSet::new();
+    for group in transaction.delete_groups.iter().chain(&transaction.write_groups) {
+        unused.extend(parts(&whole(group)).into_iter().map(|part| (group.family, part)));
+    }
+    for group in &transaction.write_groups {
+        for part in parts(group) {
+            unused.remove(&(group.family, part));
+        }
+    }
+    unused.into_iter()
 }

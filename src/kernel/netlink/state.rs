@@ -1,10 +1,12 @@
 //! Puts together everything that the kernel holds in our tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     decode::{self, Names, pick_count},
-    dump::Reader,
+    dump::{Reader, Rule},
+    groups,
+    pick::is_pick_rule,
 };
 use crate::{
     kernel::KernelError,
@@ -19,29 +21,35 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
     for (family, comment) in reader.tables()? {
         let fingerprint = comment.strip_prefix(PROGRAM_COMMENT).unwrap_or_default();
         state.programs.insert(family, fingerprint.to_owned());
-        read_chains(reader, family, &mut state)?;
-        read_sets(reader, family, &mut state, &mut names)?;
+        let chains = reader.chains(family, |name, _| name.to_owned())?.into_iter().collect();
+        let sets = reader.sets(family)?.into_iter().collect();
+        let rules = reader.rules(family)?;
+        state.groups.extend(groups::groups(family, &chains, &sets, &rules));
+        sort_chains(family, &chains, &rules, &mut state);
+        read_sets(reader, family, &sets, &mut state, &mut names)?;
     }
     Ok(state)
 }
 
-/// Reads the pick chains, and which chains are none of ours.
-fn read_chains(reader: &mut Reader<'_>, family: Family, state: &mut TableState) -> Result<(), KernelError> {
-    for name in reader.chains(family, |name, _| name.to_owned())? {
-        if let Some(pick) = pick_chain(family, &name) {
-            state.picks.insert(pick);
-        } else if !Program::chains().any(|fixed| fixed == name) {
-            state.strangers.insert(format!("{} chain {name}", family.nft()));
+/// Finds the pick chains, and the chains that are none of ours: a pick chain that was edited is none of ours until it
+/// is made again.
+fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &[Rule], state: &mut TableState) {
+    for name in chains {
+        let of_chain: Vec<&Rule> = rules.iter().filter(|rule| rule.chain == *name).collect();
+        match pick_chain(family, name) {
+            Some(pick) if is_pick_rule(&of_chain, &pick) => {
+                state.picks.insert(pick);
+            }
+            None if Program::chains().any(|fixed| fixed == name) || groups::belongs_to(name).is_some() => {}
+            _ => {
+                state.strangers.insert(format!("{} chain {name}", family.nft()));
+            }
         }
     }
-    Ok(())
 }
 
 fn pick_chain(family: Family, name: &str) -> Option<PickChain> {
-    let (list, rest) = match name.strip_prefix(List::Local.prefix()) {
-        Some(rest) => (List::Local, rest),
-        None => (List::All, name),
-    };
+    let (list, rest) = List::of_name(name);
     Some(PickChain { family, list, count: pick_count(rest)? })
 }
 
@@ -49,13 +57,16 @@ fn pick_chain(family: Family, name: &str) -> Option<PickChain> {
 fn read_sets(
     reader: &mut Reader<'_>,
     family: Family,
+    sets: &BTreeSet<String>,
     state: &mut TableState,
     names: &mut Names,
 ) -> Result<(), KernelError> {
     let fixed: BTreeMap<String, Container<'_>> = Container::FIXED.into_iter().map(|c| (c.name(), c)).collect();
-    for set in reader.sets(family)? {
-        let Some(container) = fixed.get(&set).copied().or_else(|| members(&set)) else {
-            state.strangers.insert(format!("{} set {set}", family.nft()));
+    for set in sets {
+        let Some(container) = fixed.get(set).copied().or_else(|| members(set)) else {
+            if groups::belongs_to(set).is_none() {
+                state.strangers.insert(format!("{} set {set}", family.nft()));
+            }
             continue;
         };
         let strangers = &mut state.strangers;
@@ -65,7 +76,7 @@ fn read_sets(
         };
         if let Container::ServiceNetworks | Container::Pods = container {
             let mut bounds = Vec::new();
-            reader.elements(family, &set, &mut bounds, |element| {
+            reader.elements(family, set, &mut bounds, |element| {
                 let bound = decode::bound(family, element);
                 bound.or_else(|| {
                     stranger(decode::key_bytes(element));
@@ -78,7 +89,7 @@ fn read_sets(
             };
             state.elements.extend(decode::ranges(bounds).into_iter().map(make));
         } else {
-            reader.elements(family, &set, &mut state.elements, |element| {
+            reader.elements(family, set, &mut state.elements, |element| {
                 let decoded = decode::element(container, family, element, names);
                 decoded.or_else(|| {
                     stranger(decode::key_bytes(element));
@@ -92,9 +103,6 @@ fn read_sets(
 
 /// The set of an affinity group's endpoints, if this is the name of one.
 fn members(set: &str) -> Option<Container<'_>> {
-    let (list, rest) = match set.strip_prefix(List::Local.prefix()) {
-        Some(rest) => (List::Local, rest),
-        None => (List::All, set),
-    };
-    Some(Container::Members { group: rest.strip_prefix("members-")?, list })
+    let (list, rest) = List::of_name(set);
+    Some(Container::Members { group: rest.strip_prefix("members-").filter(|group| !group.is_empty())?, list })
 }
