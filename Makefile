@@ -1,0 +1,83 @@
+# Everything that is done with this project by hand or by machine. `make` alone says what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help deps build test demo bench lint rules-json
+
+# nft, conntrack and others live in sbin, which is not in every user's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# command:Debian package
+NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping
+
+# The manifest that `make demo` shows.
+DEMO ?= examples/01-clusterip.yaml
+# For the test programs, such as --show-output or a part of a test's name.
+TEST_FLAGS ?=
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+IS_ROOT := $(filter 0,$(shell id -u))
+HAS_SUDO := $(if $(IS_ROOT),,$(shell sudo -n true 2>/dev/null && echo yes))
+SUDO := $(if $(IS_ROOT),,sudo)
+
+# Tests make network namespaces, which takes root. cargo itself stays with the user; only what it built is run by sudo.
+TEST_ENV = PORTOLAN_REQUIRE_KERNEL=1 $(if $(UPDATE_EXPECT),UPDATE_EXPECT=1)
+toml_list = [$(foreach word,$(1),'$(word)',)]
+ifneq ($(IS_ROOT),)
+  CARGO_RUN = env $(TEST_ENV) cargo
+else ifneq ($(HAS_SUDO),)
+  CARGO_RUN = cargo --config "target.'cfg(unix)'.runner=$(call toml_list,sudo -n env $(TEST_ENV))"
+endif
+
+help: ## Say what there is
+	@echo "make <target>, where target is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install the commands that tests and demo need (Debian)
+	@missing=
+	for pair in $(NEEDED); do
+	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"
+	done
+	if [ -z "$$missing" ]; then exit 0; fi
+	if ! command -v apt-get >/dev/null; then
+	  echo "Missing, by the names of their Debian packages:$$missing. Install them with this system's package manager." >&2
+	  exit 1
+	fi
+	if [ -z "$(IS_ROOT)" ] && ! command -v sudo >/dev/null; then
+	  echo "Missing:$$missing. Run \`make deps\` as root." >&2
+	  exit 1
+	fi
+	echo "Installing$$missing"
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+build: ## Build the release binary
+	cargo build --release --locked
+
+test: deps ## Run all tests; as root or with sudo also those against the kernel
+ifdef CARGO_RUN
+	$(CARGO_RUN) test --locked -- $(TEST_FLAGS)
+else
+	log=$$(mktemp)
+	trap 'rm -f "$$log"' EXIT
+	cargo test --locked -- --show-output $(TEST_FLAGS) | tee "$$log"
+	echo "There is neither root nor sudo without a password. Of the tests that need it these were SKIPPED:"
+	grep SKIPPED "$$log" || echo "none"
+endif
+
+demo: deps build ## Show a Service at work in a cluster of network namespaces (DEMO=manifest)
+	$(SUDO) $(TARGET_DIR)/release/portolan lab -f $(DEMO)
+
+bench: deps ## Measure programming time, memory and first packets; takes minutes
+	$(or $(CARGO_RUN),cargo) bench --locked
+
+lint: ## Check format and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+rules-json: UPDATE_EXPECT := 1
+rules-json: deps ## Write rules/*.json anew after a change of rules/*.nft
+	$(or $(CARGO_RUN),cargo) test --locked --test nft_json -- rules_json_is_what_nft_makes_of_the_program
+
+.ONESHELL:
