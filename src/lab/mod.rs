@@ -19,19 +19,24 @@ mod cluster;
 mod error;
 mod guard;
 mod netns;
+mod report;
 pub mod responder;
+pub mod sctp;
 mod session;
 mod spec;
 mod state;
 mod topology;
+mod traffic;
 
 pub use client::{Outcome, PATIENCE, Probe, Tally};
 pub use cluster::{Cluster, Defaults};
 pub use error::LabError;
 pub use guard::Guard;
-pub use netns::{Namespace, in_namespace};
+pub use netns::{Namespace, in_namespace, obstacle};
+pub use report::{Row, table};
 pub use session::Session;
 pub use spec::{Attachment, CLIENTS, DEFAULT_PREFIX, LabHost, LabNode, LabPod, LabSpec, Ports, ROUTER, Responders};
+pub use traffic::{Traffic, TrafficPlan, TrafficReport};
 
 use responder::{Plan, Responder, Server};
 use state::State;
