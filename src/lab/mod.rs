@@ -199,11 +199,14 @@ pub fn down(prefix: &str) -> Result<(), LabError> {
     state.remove()
 }
 
-/// The labs on this machine whose description can be read, by prefix.
+/// The labs on this machine, by prefix. One whose description cannot be read is left out, with a warning.
 pub fn list() -> Result<Vec<LabSpec>, LabError> {
     let mut labs = Vec::new();
     for prefix in State::prefixes()? {
-        labs.extend(State::of(&prefix).load()?);
+        match State::of(&prefix).load() {
+            Ok(lab) => labs.extend(lab),
+            Err(error) => tracing::warn!(%prefix, %error, "a lab's description cannot be read; it can be taken down"),
+        }
     }
     labs.sort_by(|a, b| a.prefix.cmp(&b.prefix));
     Ok(labs)

@@ -161,8 +161,8 @@ fn one_family_is_enough() {
 }
 
 #[test]
-fn a_pod_reaches_itself_by_way_of_its_node() {
-    if !can_run("a_pod_reaches_itself_by_way_of_its_node") {
+fn pods_and_nodes_reach_a_translated_address() {
+    if !can_run("pods_and_nodes_reach_a_translated_address") {
         return;
     }
     for attachment in [Attachment::Routed, Attachment::Bridge] {
@@ -178,6 +178,8 @@ fn a_pod_reaches_itself_by_way_of_its_node() {
             assert_eq!((hairpin.pod(), hairpin.source().as_ref()), (Some("web-1"), own), "{attachment:?} {vip}");
             let neighbour = lab.pod("default", "web-3").unwrap();
             let direct = Probe::new(vip).run(&neighbour).unwrap();
+            let host = Probe::new(vip).run(&node).unwrap();
+            assert_eq!((host.pod(), host.source().as_ref()), (Some("web-1"), own), "{attachment:?} {vip}, host");
             let address = lab.spec().pods[2].addresses.iter().find(|a| a.is_ipv4() == to.address.is_ipv4());
             assert_eq!((direct.pod(), direct.source().as_ref()), (Some("web-1"), address), "{attachment:?} {vip}");
         }

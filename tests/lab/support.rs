@@ -78,7 +78,7 @@ pub fn nft(namespace: &Namespace, rules: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// In a node, sends new connections to an address and port on to a target; hairpins are masqueraded.
+/// In a node, sends new connections to an address and port on to a target, the node's own too; hairpins are masqueraded.
 pub fn translate(node: &Namespace, to: Frontend, target: Frontend) {
     let (family, protocol) = (to.family().nft(), to.protocol.nft());
     let destination = SocketAddr::new(target.address, target.port);
@@ -90,11 +90,14 @@ pub fn translate(node: &Namespace, to: Frontend, target: Frontend) {
                 chain prerouting {{ type nat hook prerouting priority -100;
                     {family} daddr {address} {protocol} dport {} dnat to {destination}
                 }}
+                chain output {{ type nat hook output priority -100;
+                    {family} daddr {address} {protocol} dport {} dnat to {destination}
+                }}
                 chain postrouting {{ type nat hook postrouting priority 100;
                     {family} saddr {endpoint} {family} daddr {endpoint} masquerade
                 }}
             }}",
-            to.port
+            to.port, to.port
         ),
     );
 }
