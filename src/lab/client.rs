@@ -8,9 +8,9 @@ use std::{
 use super::{LabError, Namespace, in_namespace, session::Session};
 use crate::model::Frontend;
 
-/// How long a probe waits for an answer if nobody asks for another time. The lab answers within a millisecond or so;
-/// the rest is for a busy machine.
-pub const PATIENCE: Duration = Duration::from_millis(1000);
+/// How long a probe waits for an answer if nobody asks for another time. The lab answers within a millisecond or so; the
+/// rest is for a busy machine. Who expects silence should not wait so long.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What came of asking a frontend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,19 +19,24 @@ mod cluster;
 mod error;
 mod guard;
 mod netns;
+mod report;
 pub mod responder;
+pub mod sctp;
 mod session;
 mod spec;
 mod state;
 mod topology;
+mod traffic;
 
 pub use client::{Outcome, PATIENCE, Probe, Tally};
 pub use cluster::{Cluster, Defaults};
 pub use error::LabError;
 pub use guard::Guard;
-pub use netns::{Namespace, in_namespace};
+pub use netns::{Namespace, in_namespace, obstacle};
+pub use report::{Row, table};
 pub use session::Session;
 pub use spec::{Attachment, CLIENTS, DEFAULT_PREFIX, LabHost, LabNode, LabPod, LabSpec, Ports, ROUTER, Responders};
+pub use traffic::{Traffic, TrafficPlan, TrafficReport};
 
 use responder::{Plan, Responder, Server};
 use state::State;
@@ -194,11 +199,14 @@ pub fn down(prefix: &str) -> Result<(), LabError> {
     state.remove()
 }
 
-/// The labs on this machine whose description can be read, by prefix.
+/// The labs on this machine, by prefix. One whose description cannot be read is left out, with a warning.
 pub fn list() -> Result<Vec<LabSpec>, LabError> {
     let mut labs = Vec::new();
     for prefix in State::prefixes()? {
-        labs.extend(State::of(&prefix).load()?);
+        match State::of(&prefix).load() {
+            Ok(lab) => labs.extend(lab),
+            Err(error) => tracing::warn!(%prefix, %error, "a lab's description cannot be read; it can be taken down"),
+        }
     }
     labs.sort_by(|a, b| a.prefix.cmp(&b.prefix));
     Ok(labs)

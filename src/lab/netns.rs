@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use serde::{Deserialize, Serialize};
 
 use super::LabError;
@@ -65,6 +65,19 @@ pub(super) fn names() -> Result<Vec<String>, LabError> {
 fn belongs_to(name: &str, prefix: &str) -> bool {
     let Some(part) = name.strip_prefix(prefix) else { return false };
     matches!(part, "lan" | "client" | "outside") || part.starts_with("node.") || part.starts_with("pod.")
+}
+
+/// Why no lab can be built on this machine by this process; `None` if one can.
+pub fn obstacle() -> Option<String> {
+    if let Err(error) = Command::new("ip").arg("-V").stdout(Stdio::null()).status() {
+        return Some(format!("the command `ip` (package iproute2) does not run: {error}"));
+    }
+    let tried = thread::scope(|scope| scope.spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join());
+    match tried {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("no network namespace can be made (that needs root): {}", error.desc())),
+        Err(panicked) => panic::resume_unwind(panicked),
+    }
 }
 
 /// Runs `work` on a thread of its own inside the namespace and waits for it. Sockets that it opens stay there.

@@ -1,8 +1,12 @@
 use std::{
     io::{self, IoSliceMut, Read, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd},
-    time::{Duration, Instant},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use nix::{
@@ -20,6 +24,9 @@ use crate::model::{Family, Protocol};
 
 /// How long an ICMP error may lag behind the EPERM that its REJECT causes in an output hook.
 const LAG: Duration = Duration::from_millis(50);
+
+/// How many UDP ports are used in turn, from 33000 up: above every node port.
+const PORTS: u32 = 28_000;
 
 /// A connection that stays open, or a UDP socket that keeps its port. It answers line by line, so that a test can see
 /// whether a change elsewhere harmed it.
@@ -50,6 +57,11 @@ impl Session {
             Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => session.finish(deadline),
             result => result,
         };
+        // An established connection outlives ICMP errors (RFC 1122, section 4.2.3.9), unless its socket keeps them.
+        let result = result.and_then(|()| match frontend.protocol {
+            Protocol::Tcp => keep_icmp_errors(&session.socket, frontend.family(), false),
+            _ => Ok(()),
+        });
         match result {
             Ok(()) => Ok(Ok(session)),
             Err(error) => session.classify(error).map(Err),
@@ -87,7 +99,7 @@ impl Session {
             self.wait(PollFlags::POLLIN, deadline)?;
             let mut buffer = [0; 2048];
             match self.socket.read(&mut buffer) {
-                Ok(0) if self.protocol == Protocol::Tcp => return Err(Errno::ECONNRESET.into()),
+                Ok(0) if self.protocol == Protocol::Tcp => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.read.extend_from_slice(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -122,10 +134,13 @@ impl Session {
     /// The socket's error queue comes first: it tells a refusal by ICMP from a TCP reset, and it has the ICMP error
     /// of a REJECT in the client's own output hook, where the system call itself says EPERM (UDP) or nothing (TCP).
     fn classify(&self, error: io::Error) -> Result<Outcome, LabError> {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Ok(Outcome::Reset);
+        }
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
-        let mut icmp = self.queued_error();
+        let mut icmp = queued_error(&self.socket);
         if icmp.is_none() && errno == Errno::EPERM && self.wait(PollFlags::empty(), Instant::now() + LAG).is_ok() {
-            icmp = self.queued_error();
+            icmp = queued_error(&self.socket);
         }
         match (icmp, errno) {
             (Some(Errno::ECONNREFUSED), _) => Ok(Outcome::Refused),
@@ -138,46 +153,76 @@ impl Session {
             _ => Err(LabError::io(self.description.clone(), error)),
         }
     }
+}
 
-    /// The error of the first ICMP message in the socket's error queue (IP_RECVERR, ip(7)).
-    fn queued_error(&self) -> Option<Errno> {
-        let mut data = [0; 512];
-        let mut parts = [IoSliceMut::new(&mut data)];
-        let mut control = vec![0; 512];
-        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let message =
-            recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags).ok()?;
-        message.cmsgs().ok()?.find_map(|control| match control {
-            ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
-                Some(Errno::from_raw(error.ee_errno.cast_signed()))
-            }
-            _ => None,
-        })
+/// The error of the first ICMP message in a socket's error queue (IP_RECVERR, ip(7)).
+pub(super) fn queued_error(socket: &Socket) -> Option<Errno> {
+    let mut data = [0; 512];
+    let mut parts = [IoSliceMut::new(&mut data)];
+    let mut control = vec![0; 512];
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags).ok()?;
+    message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+            Some(Errno::from_raw(error.ee_errno.cast_signed()))
+        }
+        _ => None,
+    })
+}
+
+/// Makes a socket queue the ICMP errors that concern it, for [`queued_error`], or no longer so.
+pub(super) fn keep_icmp_errors(socket: &Socket, family: Family, keep: bool) -> io::Result<()> {
+    match family {
+        Family::V4 => Ok(setsockopt(socket, Ipv4RecvErr, &keep)?),
+        Family::V6 => Ok(setsockopt(socket, Ipv6RecvErr, &keep)?),
     }
 }
 
 /// A socket bound as the probe wants it, that keeps ICMP errors for us.
 fn socket(probe: &Probe) -> io::Result<Socket> {
-    let address = probe.frontend.address;
+    let family = probe.frontend.family();
+    let domain = if family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 };
     let kind = match probe.frontend.protocol {
         Protocol::Tcp => Type::STREAM,
         Protocol::Udp => Type::DGRAM,
-        Protocol::Sctp => return Err(io::Error::new(io::ErrorKind::Unsupported, "SCTP has no sockets here")),
-    };
-    let (domain, any) = match Family::of(address) {
-        Family::V4 => (Domain::IPV4, SocketAddr::from(([0; 4], probe.source_port))),
-        Family::V6 => (Domain::IPV6, SocketAddr::from(([0_u16; 8], probe.source_port))),
+        Protocol::Sctp => return Err(io::Error::new(io::ErrorKind::Unsupported, "there are no SCTP sockets here")),
     };
     let socket = Socket::new(domain, kind, None)?;
     socket.set_nonblocking(true)?;
-    match Family::of(address) {
-        Family::V4 => setsockopt(&socket, Ipv4RecvErr, &true)?,
-        Family::V6 => setsockopt(&socket, Ipv6RecvErr, &true)?,
+    keep_icmp_errors(&socket, family, true)?;
+    if family == Family::V6 {
+        // Or a port taken over IPv4 would count as taken here.
+        socket.set_only_v6(true)?;
     }
-    if probe.source.is_some() || probe.source_port != 0 {
-        socket.set_reuse_address(true)?;
-        let from = probe.source.map_or(any, |source| SocketAddr::new(source, probe.source_port));
-        socket.bind(&from.into())?;
+    let any = if family == Family::V4 { IpAddr::from([0; 4]) } else { IpAddr::from([0_u16; 8]) };
+    let source = probe.source.unwrap_or(any);
+    match probe.frontend.protocol {
+        Protocol::Udp if probe.source_port == 0 => bind_fresh_port(&socket, source)?,
+        Protocol::Udp => socket.bind(&SocketAddr::new(source, probe.source_port).into())?,
+        _ if probe.source.is_none() && probe.source_port == 0 => {}
+        _ => {
+            // The port may still be held by a connection that has ended.
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::new(source, probe.source_port).into())?;
+        }
     }
     Ok(socket)
+}
+
+/// Binds to a port that no UDP probe of this process has used lately. The kernel's own choice may fall on a port whose
+/// flow connection tracking still remembers, and then no rule is asked where the packet is to go.
+fn bind_fresh_port(socket: &Socket, source: IpAddr) -> io::Result<()> {
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
+        // Another start in each process, so that two of them are unlikely to use the same ports in a row.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        AtomicU32::new(now.subsec_micros())
+    });
+    for _ in 0..PORTS {
+        let port = 33_000 + (NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) as u16;
+        match socket.bind(&SocketAddr::new(source, port).into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }

@@ -1,5 +1,6 @@
 use std::{
     fmt::Write as _,
+    fs, io,
     net::IpAddr,
     thread,
     time::{Duration, Instant},
@@ -17,6 +18,9 @@ use crate::model::Family;
 /// Where a pod's IPv6 default route leads: its node's end of the cable.
 const GATEWAY: &str = "fe80::1";
 
+/// The flag of an IPv6 address that cannot be used yet (linux/if_addr.h).
+const IFA_F_TENTATIVE: u32 = 0x40;
+
 /// A node's bridge, with [`Attachment::Bridge`].
 const BRIDGE: &str = "cni0";
 
@@ -28,7 +32,7 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv4/icmp_msgs_per_sec", "1000000"),
     ("ipv4/icmp_msgs_burst", "100000"),
     ("ipv6/icmp/ratelimit", "0"),
-    // Addresses work at once.
+    // IPv6 addresses work almost at once; `unsettled` says when. (The option `nodad` of an address would hide that.)
     ("ipv6/conf/all/accept_dad", "0"),
     ("ipv6/conf/default/accept_dad", "0"),
     // Packets may arrive wherever the data plane under test sends them, and nobody teaches anybody a shorter way.
@@ -211,7 +215,7 @@ fn host_commands(spec: &LabSpec, host: &LanHost<'_>, hosts: &[LanHost<'_>]) -> S
     }
     if host.node.is_some() && spec.attachment == Attachment::Bridge {
         text += &bridge(BRIDGE);
-        let _ = writeln!(text, "addr add {GATEWAY}/64 dev {BRIDGE} nodad");
+        let _ = writeln!(text, "addr add {GATEWAY}/64 dev {BRIDGE}");
     }
     for pod in spec.pods.iter().filter(|pod| !pod.host_network) {
         text += &way_to_pod(spec, host, pod, "add");
@@ -235,7 +239,7 @@ fn way_to_pod(spec: &LabSpec, host: &LanHost<'_>, pod: &LabPod, verb: &str) -> S
     let mut text = String::new();
     let device = match spec.attachment {
         Attachment::Routed => {
-            let _ = writeln!(text, "link set {cable} up\naddr add {GATEWAY}/64 dev {cable} nodad");
+            let _ = writeln!(text, "link set {cable} up\naddr add {GATEWAY}/64 dev {cable}");
             cable.as_str()
         }
         Attachment::Bridge => {
@@ -285,7 +289,7 @@ fn addresses(text: &mut String, addresses: &[IpAddr], device: &str) {
         let _ = writeln!(text, "addr add {} dev {device}", host_route(*address));
     }
     for address in addresses.iter().rev().filter(|a| a.is_ipv6()) {
-        let _ = writeln!(text, "addr add {} dev {device} nodad", host_route(*address));
+        let _ = writeln!(text, "addr add {} dev {device}", host_route(*address));
     }
 }
 
@@ -298,17 +302,17 @@ fn of_family(addresses: &[IpAddr], family: Family) -> Option<IpAddr> {
     addresses.iter().copied().find(|a| Family::of(*a) == family)
 }
 
-/// Waits until all interfaces carry packets: the kernel finishes bringing a link up in the background, and loses what
-/// is sent before.
+/// Waits until packets get through. The kernel finishes links and IPv6 addresses in the background: what is sent before
+/// is lost, and a lost question for a neighbour is asked again only after a second.
 fn wait_for_links(namespace: &Namespace) -> Result<(), LabError> {
     in_namespace(namespace, || {
         let attempt = || format!("wait for the links of {namespace}");
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            match first_link_down().map_err(|e| LabError::io(attempt(), e))? {
+            match unsettled().map_err(|e| LabError::io(attempt(), e))? {
                 None => return Ok(()),
-                Some(interface) if Instant::now() > deadline => {
-                    let reason = format!("{interface} is still down after 5 s");
+                Some(what) if Instant::now() > deadline => {
+                    let reason = format!("{what} is not ready after 5 s");
                     return Err(LabError::Failed { attempt: attempt(), reason });
                 }
                 Some(_) => thread::sleep(Duration::from_millis(1)),
@@ -317,10 +321,21 @@ fn wait_for_links(namespace: &Namespace) -> Result<(), LabError> {
     })?
 }
 
-/// An interface of the calling thread's namespace that does not carry packets. A node's bridge without pods never does.
-fn first_link_down() -> nix::Result<Option<String>> {
+/// Something in the calling thread's namespace that is not ready: an interface that does not carry packets, or an IPv6
+/// address for which the kernel does not yet listen to neighbours.
+fn unsettled() -> io::Result<Option<String>> {
     let running = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
     let links: Vec<_> = getifaddrs()?.map(|i| (i.interface_name, i.flags.contains(running))).collect();
+    // A node's bridge without pods never carries anything.
     let has_pods = links.iter().any(|(name, _)| name.starts_with("veth"));
-    Ok(links.into_iter().find(|(name, up)| !up && (has_pods || name != BRIDGE)).map(|(name, _)| name))
+    if let Some((name, _)) = links.into_iter().find(|(name, up)| !up && (has_pods || name != BRIDGE)) {
+        return Ok(Some(name));
+    }
+    // Address, interface number, prefix length, scope, flags, interface.
+    let addresses = fs::read_to_string("/proc/thread-self/net/if_inet6")?;
+    let tentative = |line: &&str| {
+        let flags = line.split_whitespace().nth(4).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        flags.is_none_or(|flags| flags & IFA_F_TENTATIVE != 0)
+    };
+    Ok(addresses.lines().find(tentative).map(str::to_owned))
 }
