@@ -5,7 +5,9 @@
 //! them, `cli` the commands. `controlplane` does the API server's work where there is none, and `lab` is a
 //! cluster in network namespaces. ARCHITECTURE.md has the map and the invariants.
 
+pub mod controlplane;
 pub mod kernel;
 pub mod model;
 pub mod objects;
+pub mod source;
 pub mod tables;

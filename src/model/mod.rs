@@ -3,11 +3,13 @@
 //! [`ingest`] is the only door in. What it cannot use becomes a [`Notice`]; it never fails as a whole and never panics.
 
 pub mod ingest;
+mod located;
 mod notice;
 mod ranges;
 mod types;
 mod world;
 
+pub use located::Located;
 pub use notice::{Notice, ObjectRef, Origin, Severity};
 pub use ranges::{IpRange, merge_ranges};
 pub use types::{
