@@ -6,15 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark stops at the first surprise")]
 
 mod common;
-mod kube_proxy_shape;
 
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use common::kube_proxy_shape::Shape;
 use common::{Cluster, Table, mebibytes, milliseconds, peak_memory};
-use kube_proxy_shape::Shape;
 use portolan::{
     agent::Agent,
     desired::Desired,

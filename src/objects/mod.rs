@@ -10,12 +10,13 @@ mod node;
 mod pod;
 mod reference;
 mod service;
+mod workload;
 
 pub use endpoints::{
     Conditions, EndpointAddress, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, ForNode, ForZone, Hints,
     ObjectReference, SliceEndpoint, SlicePort,
 };
-pub use meta::Metadata;
+pub use meta::{Metadata, OwnerReference};
 pub use node::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec};
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
 pub use reference::ObjectRef;
@@ -24,7 +25,11 @@ pub use service::{
     ServiceStatus, SessionAffinityConfig,
 };
 
-use serde::{Deserialize, Deserializer};
+pub use workload::{Ordinals, PodTemplate, Workload, WorkloadKind, WorkloadSpec};
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
 
 /// Label on an EndpointSlice that names the Service it belongs to.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -52,6 +57,8 @@ pub enum Object {
     Namespace(Namespace),
     /// networking.k8s.io/v1 ServiceCIDR
     ServiceCidr(ServiceCidr),
+    /// Something that makes Pods: a Deployment, a ReplicaSet, ...
+    Workload(Workload),
 }
 
 impl Object {
@@ -65,6 +72,7 @@ impl Object {
             Object::Node(o) => &o.metadata,
             Object::Namespace(o) => &o.metadata,
             Object::ServiceCidr(o) => &o.metadata,
+            Object::Workload(o) => &o.metadata,
         }
     }
 
@@ -86,6 +94,15 @@ impl Object {
             Object::Node(_) => "Node",
             Object::Namespace(_) => "Namespace",
             Object::ServiceCidr(_) => "ServiceCIDR",
+            Object::Workload(o) => o.kind.name(),
+        }
+    }
+
+    /// The namespace, with the API's default filled in; empty for kinds that have none.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Object::Node(_) | Object::Namespace(_) | Object::ServiceCidr(_) => "",
+            _ => self.metadata().namespace(),
         }
     }
 }
@@ -97,4 +114,52 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a number where the API wants one: text is refused, even text made of digits (`port: "80"`), as the API server
+/// does. `null` is absent.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    Ok(Option::<Number>::deserialize(deserializer)?.map(|n| n.0))
+}
+
+/// [`number`] for fields where absent and 0 are the same.
+pub(crate) fn number_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    Ok(number(deserializer)?.unwrap_or_default())
+}
+
+struct Number(i32);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, not in quotes")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Number, E> {
+                i32::try_from(number)
+                    .map(Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &"a number of at most 32 bits"))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Number, E> {
+                i32::try_from(number)
+                    .map(Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &"a number of at most 32 bits"))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Number, E> {
+                // 80.0 becomes 80 on its way from YAML to the API server.
+                if number.fract() == 0.0 && number.abs() <= f64::from(i32::MAX) {
+                    Ok(Number(number as i32))
+                } else {
+                    Err(E::invalid_type(de::Unexpected::Float(number), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
