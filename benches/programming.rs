@@ -3,8 +3,6 @@
 //! `cargo bench --bench programming` prints Markdown tables; docs/benchmarks.md holds a copy. Every row is measured in
 //! a process and a network namespace of its own. `--quick` leaves out the largest rows.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark stops at the first surprise")]
-
 mod common;
 
 use std::{

@@ -1,8 +1,6 @@
 //! Clusters to measure with, and tables to print.
 
 #![allow(dead_code, reason = "every benchmark uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
-
 pub mod kube_proxy_shape;
 
 use std::{

@@ -1,8 +1,6 @@
 //! What several test files share: random clusters, and table contents compared without the order of slots.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::{collections::BTreeSet, net::IpAddr};
 
 use portolan::{
