@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
 
+mod conntrack;
 mod elements;
 mod groups;
 mod intact;
