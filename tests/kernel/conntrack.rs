@@ -7,7 +7,8 @@ use std::{
 };
 
 use portolan::{
-    kernel::conntrack::{ConntrackTable, Flow, ServingTargets},
+    compile::ServingTargets,
+    kernel::conntrack::{ConntrackTable, Flow},
     model::{Family, Frontend, Protocol, Target},
 };
 

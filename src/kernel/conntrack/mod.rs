@@ -8,7 +8,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_netfilter::{NetfilterSubsystem, conntrack::ConntrackMessageType};
 use nix::errno::Errno;
 
-pub use stale::{ServingTargets, is_stale};
+pub use stale::is_stale;
 
 use super::{
     KernelError,
@@ -17,7 +17,10 @@ use super::{
         wire::{Attributes, Kind, Writer, address, protocol_family, push_address},
     },
 };
-use crate::model::{Family, Frontend, Protocol, Target};
+use crate::{
+    compile::ServingTargets,
+    model::{Family, Frontend, Protocol, Target},
+};
 
 // Names and numbers of linux/netfilter/nfnetlink_conntrack.h.
 const CTA_TUPLE_ORIG: u16 = 1;

@@ -1,20 +1,13 @@
 //! Which conntrack entries must go. Only UDP: it has no handshake that would make a client notice (services.md,
 //! section 5; kubernetes/kubernetes#139629 and #141371).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Flow;
-use crate::model::{Frontend, Protocol, Target};
-
-/// What may answer for a UDP frontend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServingTargets {
-    /// Endpoints that serve, whether ready or terminating, near or far: an entry that leads to one is left alone.
-    /// Empty for a frontend that has just gone.
-    pub targets: BTreeSet<Target>,
-    /// A node port: without a serving endpoint, the node itself may use the port for something else
-    pub node_port: bool,
-}
+use crate::{
+    compile::ServingTargets,
+    model::{Frontend, Protocol, Target},
+};
 
 /// Whether an entry keeps a client from being served as it should.
 ///
@@ -41,15 +34,10 @@ pub fn is_stale(frontends: &BTreeMap<Frontend, ServingTargets>, flow: &Flow) -> 
         .is_some_and(|serving| untranslated && !serving.targets.contains(&flow.source) && !serving.may_be_the_node())
 }
 
-impl ServingTargets {
-    /// Whether untranslated packets of this port may belong to a process of the node.
-    fn may_be_the_node(&self) -> bool {
-        self.node_port && self.targets.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const CLIENT: &str = "10.9.0.1:5000";
