@@ -38,7 +38,7 @@ fn every_setting_makes_a_program_that_is_intact_after_installation() {
         for detector in [
             PodDetector::BridgeInterface("cni0".into()),
             PodDetector::InterfaceNamePrefix("veth".into()),
-            PodDetector::ClusterCidr(vec![]),
+            PodDetector::SourceRanges(vec![]),
         ] {
             let settings = Settings { detector, masquerade_all: true, masquerade_bit: 31, ..Settings::default() };
             let programs = Family::ALL.map(|family| Program::new(family, &settings));
