@@ -9,6 +9,7 @@ use crate::{
     tables::{AffinityGroup, List, Program, TableState, Transaction},
 };
 
+pub mod addresses;
 pub mod conntrack;
 mod error;
 mod memory;

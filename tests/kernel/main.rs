@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
 
+mod addresses;
 mod conntrack;
 mod elements;
+mod errors;
 mod groups;
 mod intact;
 mod namespace;
