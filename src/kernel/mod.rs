@@ -10,6 +10,7 @@ use crate::{
     tables::{AffinityGroup, List, Program, TableState, Transaction},
 };
 
+pub mod addresses;
 pub mod conntrack;
 mod error;
 mod memory;

@@ -315,7 +315,10 @@ fn strangers_are_reported() {
             table ip portolan {
                 chain foo { drop
                 }
+                chain members-x { }
+                chain pick-03 { }
                 set bar { type ipv4_addr; }
+                set sticky-x { type ipv4_addr; }
             }
             add element ip portolan picks { 10.96.0.10 . tcp . 80 : goto foo }
             add element ip portolan endpoints { 10.96.0.10 . icmp . 80 . 0 : 10.0.0.7 . 80 }
@@ -329,12 +332,15 @@ fn strangers_are_reported() {
             Vec::from_iter(state.strangers),
             [
                 "ip chain foo",
+                "ip chain members-x",
+                "ip chain pick-03",
                 "ip element endpoints 0a60000a010000000050000000000000",
                 "ip element picks 0a60000a0600000000500000",
-                "ip set bar"
+                "ip set bar",
+                "ip set sticky-x"
             ]
         );
-        assert_eq!(state.elements, []);
+        assert_eq!((state.elements, state.groups.len()), (vec![], 0));
     });
 }
 

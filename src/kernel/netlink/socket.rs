@@ -83,7 +83,7 @@ impl Fault {
 impl Refusal {
     /// The error that a caller sees, given what was attempted.
     pub fn during(self, attempt: String) -> KernelError {
-        let mut reason = format!("{} ({:?})", self.errno.desc(), self.errno);
+        let mut reason = format!("the kernel says: {} ({:?})", self.errno.desc(), self.errno);
         if !self.words.is_empty() {
             reason = format!("{reason}: {}", self.words);
         }
@@ -177,7 +177,7 @@ impl NetfilterSocket {
     pub fn send_batch(&mut self, batch: &Writer) -> Result<(), Fault> {
         self.next_sequence = batch.next_sequence();
         self.raise_send_buffer(batch.len());
-        self.socket.send(batch.bytes(), 0)?;
+        self.socket.send(batch.bytes(), 0).map_err(Fault::Socket)?;
         let mut first: Option<Refusal> = None;
         let mut acknowledged = false;
         loop {
@@ -185,7 +185,7 @@ impl NetfilterSocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // More errors than fit the queue: the first ones are still in it.
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => continue,
-                other => other?,
+                other => other.map_err(Fault::Socket)?,
             };
             for (header, payload) in messages(&self.buffer[..length]) {
                 match refusal(header.sequence_number(), payload) {
@@ -211,11 +211,16 @@ impl NetfilterSocket {
     }
 }
 
-/// Runs a reading until nobody interrupts it.
+/// Runs a reading until nobody interrupts it. What is deleted while it is read can be read another time, too, but not
+/// at once: the caller has to see first what there is.
 pub(crate) fn undisturbed<T>(attempt: &str, mut read: impl FnMut() -> Result<T, Fault>) -> Result<T, KernelError> {
     for _ in 1..ATTEMPTS {
         match read() {
             Err(Fault::Interrupted) => {}
+            Err(fault) if fault.is(Errno::ENOENT) => {
+                let reason = "somebody deleted it meanwhile".to_owned();
+                return Err(KernelError::Failed { attempt: attempt.to_owned(), reason });
+            }
             other => return other.map_err(|fault| fault.during(attempt)),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     decode::{self, Names, pick_count},
-    dump::{Reader, Rule},
+    dump::{Reader, RulesOf},
     groups,
     pick::is_pick_rule,
 };
@@ -24,8 +24,12 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
         let chains = reader.chains(family, |name, _| name.to_owned())?.into_iter().collect();
         let sets = reader.sets(family)?.into_iter().collect();
         let rules = reader.rules(family)?;
-        state.groups.extend(groups::groups(family, &chains, &sets, &rules));
-        sort_chains(family, &chains, &rules, &mut state);
+        let mut rules_of: RulesOf<'_> = BTreeMap::new();
+        for rule in &rules {
+            rules_of.entry(&rule.chain).or_default().push(rule);
+        }
+        state.groups.extend(groups::groups(family, &chains, &sets, &rules_of));
+        sort_chains(family, &chains, &rules_of, &mut state);
         read_sets(reader, family, &sets, &mut state, &mut names)?;
     }
     Ok(state)
@@ -33,14 +37,15 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
 
 /// Finds the pick chains, and the chains that are none of ours: a pick chain that was edited is none of ours until it
 /// is made again.
-fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &[Rule], state: &mut TableState) {
+fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &RulesOf<'_>, state: &mut TableState) {
+    let fixed: BTreeSet<&str> = Program::chains().collect();
     for name in chains {
-        let of_chain: Vec<&Rule> = rules.iter().filter(|rule| rule.chain == *name).collect();
+        let of_chain = rules.get(name.as_str()).map_or(&[][..], Vec::as_slice);
         match pick_chain(family, name) {
-            Some(pick) if is_pick_rule(&of_chain, &pick) => {
+            Some(pick) if is_pick_rule(of_chain, &pick) => {
                 state.picks.insert(pick);
             }
-            None if Program::chains().any(|fixed| fixed == name) || groups::belongs_to(name).is_some() => {}
+            None if fixed.contains(name.as_str()) || groups::group_of_chain(name).is_some() => {}
             _ => {
                 state.strangers.insert(format!("{} chain {name}", family.nft()));
             }
@@ -64,7 +69,7 @@ fn read_sets(
     let fixed: BTreeMap<String, Container<'_>> = Container::FIXED.into_iter().map(|c| (c.name(), c)).collect();
     for set in sets {
         let Some(container) = fixed.get(set).copied().or_else(|| members(set)) else {
-            if groups::belongs_to(set).is_none() {
+            if groups::group_of_set(set).is_none() {
                 state.strangers.insert(format!("{} set {set}", family.nft()));
             }
             continue;
