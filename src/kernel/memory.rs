@@ -318,7 +318,7 @@ impl Contents {
 /// The pick chain that an element leads to.
 fn chain_of(element: &Element) -> Option<PickChain> {
     match element {
-        Element::Pick { frontend, list, count } => {
+        Element::Pick { frontend, list, count, .. } => {
             Some(PickChain { family: frontend.family(), list: *list, count: *count })
         }
         _ => None,
@@ -329,13 +329,17 @@ fn chain_of(element: &Element) -> Option<PickChain> {
 fn key(element: &Element) -> Element {
     let mut key = without_owner(element);
     match &mut key {
-        Element::Frontend { policy, .. } => *policy = Policy::Internal,
+        Element::Frontend { policy, guarded, .. } => (*policy, *guarded) = (Policy::Internal, false),
         Element::DeadEnd { verdict, .. } => *verdict = DeadEnd::Drop,
         Element::Pick { count, .. } => *count = 1,
         Element::Slot { frontend, target, .. } => {
             (target.address, target.port) = (frontend.address, 0);
         }
-        Element::Sticky { group, .. } | Element::Learner { group, .. } => *group = "".into(),
+        Element::Learner { group, .. } => *group = "".into(),
+        // In one map with the pick chains.
+        Element::Sticky { frontend, list, .. } => {
+            key = Element::Pick { frontend: *frontend, list: *list, first: false, count: 1 };
+        }
         _ => {}
     }
     key
@@ -381,7 +385,7 @@ mod tests {
     }
 
     fn pick(count: u16) -> Element {
-        Element::Pick { frontend: web(), list: List::All, count }
+        Element::Pick { frontend: web(), list: List::All, first: false, count }
     }
 
     fn chain(count: u16) -> PickChain {

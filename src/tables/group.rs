@@ -114,7 +114,8 @@ fn write_list(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Resu
     }
     writeln!(text, "\tchain {sticky} {{")?;
     write!(text, "\t\tmeta l4proto {{ tcp, udp, sctp }} ")?;
-    writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}\n\t}}")
+    writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}")?;
+    writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks\n\t}}", list.prefix())
 }
 
 /// The rule that remembers a pick from one list. Only its own endpoints: a client must never be sent by a Local policy

@@ -15,7 +15,7 @@ mod transaction;
 
 pub use contents::{Changes, Contents, Owner};
 pub use describe::{Difference, differences};
-pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment};
+pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment, guard_prefix};
 pub use group::{AffinityGroup, group_text};
 pub use program::Program;
 pub use rows::Rows;

@@ -31,7 +31,7 @@ impl Program {
         let pod = pod_match(family, settings);
         let mut text = String::with_capacity(source.len());
         for line in source.lines().filter(|line| !line.starts_with('#')) {
-            let Some(line) = adapt(line, family, pod.as_deref(), settings.masquerade_all) else { continue };
+            let Some(line) = adapt(line, family, pod.as_ref(), settings.masquerade_all) else { continue };
             text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", settings.mark())));
             text.push('\n');
         }
@@ -59,26 +59,28 @@ fn opening(family: Family, table: &str) -> String {
     format!("table {} {table} {{\n", family.nft())
 }
 
-/// The nft match that recognises a pod, or `None` without a detector for the family.
-fn pod_match(family: Family, settings: &Settings) -> Option<String> {
+/// The nft match that recognises a pod (or, negated, anything else), or `None` without a detector for the family.
+fn pod_match(family: Family, settings: &Settings) -> Option<[String; 2]> {
+    let source = [format!("{} saddr @pods", family.nft()), format!("{} saddr != @pods", family.nft())];
     match &settings.detector {
-        PodDetector::SourceRanges(ranges) => {
-            ranges.iter().any(|r| Family::of(r.network()) == family).then(|| format!("{} saddr @pods", family.nft()))
-        }
-        PodDetector::BridgeInterface(name) => Some(format!("iifname \"{name}\"")),
-        PodDetector::InterfaceNamePrefix(prefix) => Some(format!("iifname \"{prefix}*\"")),
+        PodDetector::SourceRanges(ranges) => ranges.iter().any(|r| Family::of(r.network()) == family).then_some(source),
+        PodDetector::BridgeInterface(name) => Some(["", "!= "].map(|not| format!("iifname {not}\"{name}\""))),
+        PodDetector::InterfaceNamePrefix(prefix) => Some(["", "!= "].map(|not| format!("iifname {not}\"{prefix}*\""))),
     }
 }
 
 /// One line for these settings; `None` leaves it out.
-fn adapt(line: &str, family: Family, pod: Option<&str>, masquerade_all: bool) -> Option<String> {
+fn adapt(line: &str, family: Family, pod: Option<&[String; 2]>, masquerade_all: bool) -> Option<String> {
     if let Some(rule) = line.strip_suffix(" # detector") {
-        let returns = rule.ends_with(" return");
-        let pod = pod.filter(|_| !(returns && masquerade_all))?;
-        return Some(rule.replace(&format!("{} saddr @pods", family.nft()), pod));
+        return Some(rule.replace(&format!("{} saddr @pods", family.nft()), &pod?[0]));
     }
     if let Some(rule) = line.strip_suffix(" # hide") {
-        return (masquerade_all || pod.is_some()).then(|| rule.to_owned());
+        let others = format!("{} saddr != @pods", family.nft());
+        return if masquerade_all {
+            Some(rule.replace(&format!("{others} "), ""))
+        } else {
+            Some(rule.replace(&others, &pod?[1]))
+        };
     }
     Some(line.to_owned())
 }
@@ -106,16 +108,16 @@ mod tests {
         let text = |settings: &Settings| Program::new(Family::V4, settings).text;
         let pods = PodDetector::SourceRanges(vec!["10.0.0.0/8".parse().unwrap()]);
         let plain = text(&Settings { detector: pods.clone(), masquerade_bit: 14, ..Default::default() });
-        assert!(plain.contains("ip saddr @pods return\n\t\tgoto hide-source"));
+        assert!(plain.contains("ip saddr != @pods jump hide-source\n"));
         let bridge = PodDetector::BridgeInterface("cni0".into());
         let bridge = text(&Settings { detector: bridge, masquerade_bit: 3, ..Default::default() });
-        assert!(bridge.contains("iifname \"cni0\" return\n\t\tgoto hide-source"));
-        assert!(bridge.contains("iifname \"cni0\" goto all-endpoints"));
+        assert!(bridge.contains("iifname != \"cni0\" jump hide-source\n"));
+        assert!(bridge.contains("iifname \"cni0\" ip daddr . meta l4proto . th dport vmap @picks\n"));
         assert!(bridge.contains("meta mark | 0x00000008") && !bridge.contains("0x00004000"));
         let none = text(&Settings::default());
-        assert!(none.contains("chain hide-unless-pod {\n\t}"));
+        assert!(none.contains("chain internal {\n\t\tip daddr . meta l4proto . th dport vmap @picks\n"));
         let all = text(&Settings { detector: pods, masquerade_all: true, ..Default::default() });
-        assert!(all.contains("chain hide-unless-pod {\n\t\tgoto hide-source\n\t}"));
-        assert!(all.contains("ip saddr @pods goto all-endpoints"));
+        assert!(all.contains("chain internal {\n\t\tjump hide-source\n"));
+        assert!(all.contains("ip saddr @pods ip daddr . meta l4proto . th dport vmap @picks\n"));
     }
 }

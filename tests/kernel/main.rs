@@ -2,7 +2,6 @@
 //!
 //! Needs root. Without it the tests print SKIPPED; with PORTOLAN_REQUIRE_KERNEL=1 they fail instead.
 
-
 mod addresses;
 mod conntrack;
 mod elements;

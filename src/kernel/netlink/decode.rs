@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{Family, Frontend, IpRange, Protocol, Target},
-    tables::{Container, DeadEnd, Element, List, Policy},
+    tables::{Container, DeadEnd, Element, List, Policy, guard_prefix},
 };
 
 /// Gives each text one allocation: thousands of elements share an owner or a group.
@@ -48,7 +48,10 @@ pub(crate) fn element(
     let element = match container {
         Container::ClusterIps => Element::ClusterIp(key.address()?),
         Container::Hairpin => hairpin(&mut key)?,
-        Container::Guarded => Element::Guarded(key.frontend()?),
+        Container::Remembered => {
+            let Frontend { address, protocol, port } = key.frontend()?;
+            Element::Remembered { target: Target { address, port }, protocol }
+        }
         Container::AllowedSources => allowed_source(&mut key, attributes, family)?,
         Container::Endpoints => slot(&mut key, Parts::of(data, family)?)?,
         Container::Members { group, list } => {
@@ -58,8 +61,8 @@ pub(crate) fn element(
         | Container::Picks
         | Container::LocalPicks
         | Container::DeadEnds
-        | Container::Sticky
-        | Container::LocalSticky
+        | Container::FirstPicks
+        | Container::LocalFirstPicks
         | Container::Learners => {
             verdict_element(container, key.frontend()?, data.nested(NFTA_DATA_VERDICT), attributes, names)?
         }
@@ -69,9 +72,8 @@ pub(crate) fn element(
 }
 
 fn hairpin(key: &mut Parts<'_>) -> Option<Element> {
-    let source = key.address()?;
-    let Frontend { address, protocol, port } = key.frontend()?;
-    (source == address).then_some(Element::Hairpin { target: Target { address, port }, protocol })
+    let (source, destination) = (key.address()?, key.address()?);
+    (source == destination).then_some(Element::Hairpin(source))
 }
 
 fn allowed_source(key: &mut Parts<'_>, attributes: Attributes<'_>, family: Family) -> Option<Element> {
@@ -101,29 +103,31 @@ fn verdict_element(
         return Some(Element::DeadEnd { frontend, verdict: DeadEnd::Drop, owner });
     }
     let chain = chain?;
-    let wanted = match container {
-        Container::Sticky | Container::LocalSticky => Verdict::Jump,
-        _ => Verdict::Goto,
-    };
-    if Verdict::from(code) != wanted {
+    if Verdict::from(code) != Verdict::Goto {
         return None;
     }
     let list = match container {
-        Container::LocalPicks | Container::LocalSticky => List::Local,
+        Container::LocalPicks | Container::LocalFirstPicks => List::Local,
         _ => List::All,
     };
     let own = chain.strip_prefix(list.prefix());
     match container {
         Container::Frontends => {
-            let policy = Policy::ALL.into_iter().find(|policy| policy.chain() == chain)?;
-            Some(Element::Frontend { frontend, policy, owner: names.share(comment(attributes)) })
+            let unguarded = chain.strip_prefix(guard_prefix(true));
+            let name = unguarded.unwrap_or(chain);
+            let policy = Policy::ALL.into_iter().find(|policy| policy.chain() == name)?;
+            let owner = names.share(comment(attributes));
+            Some(Element::Frontend { frontend, policy, guarded: unguarded.is_some(), owner })
         }
         Container::DeadEnds if chain == "refuse" => {
             Some(Element::DeadEnd { frontend, verdict: DeadEnd::Refuse, owner: names.share(comment(attributes)) })
         }
-        Container::Picks | Container::LocalPicks => Some(Element::Pick { frontend, list, count: pick_count(own?)? }),
-        Container::Sticky | Container::LocalSticky => {
-            Some(Element::Sticky { frontend, list, group: names.share(own?.strip_prefix("sticky-")?) })
+        Container::Picks | Container::LocalPicks => Some(match own?.strip_prefix("sticky-") {
+            Some(group) => Element::Sticky { frontend, list, group: names.share(group) },
+            None => Element::Pick { frontend, list, first: false, count: pick_count(own?)? },
+        }),
+        Container::FirstPicks | Container::LocalFirstPicks => {
+            Some(Element::Pick { frontend, list, first: true, count: pick_count(own?)? })
         }
         Container::Learners => Some(Element::Learner { frontend, group: names.share(chain.strip_prefix("learn-")?) }),
         _ => None,
