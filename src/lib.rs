@@ -7,9 +7,11 @@
 
 pub mod agent;
 pub mod compile;
+pub mod controlplane;
 pub mod desired;
 pub mod kernel;
 pub mod lab;
 pub mod model;
 pub mod objects;
+pub mod source;
 pub mod tables;

@@ -4,12 +4,14 @@
 
 mod address;
 pub mod ingest;
+mod located;
 mod notice;
 mod ranges;
 mod types;
 mod world;
 
 pub use address::{is_loopback, parse_address, parse_range};
+pub use located::Located;
 pub use notice::{Notice, Origin, Severity};
 pub use ranges::{IpRange, merge_ranges};
 pub use types::{

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, nullable};
+use super::{Metadata, nullable, number, number_or_zero};
 
 /// discovery.k8s.io/v1 EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,7 @@ pub struct ForNode {
 pub struct SlicePort {
     pub name: Option<String>,
     pub protocol: Option<String>,
+    #[serde(deserialize_with = "number")]
     pub port: Option<i32>,
     pub app_protocol: Option<String>,
 }
@@ -137,7 +138,7 @@ pub struct EndpointAddress {
 #[allow(missing_docs, reason = "the names are the API's own and are documented there")]
 pub struct EndpointPort {
     pub name: Option<String>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "number_or_zero")]
     pub port: i32,
     pub protocol: Option<String>,
     pub app_protocol: Option<String>,

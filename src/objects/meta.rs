@@ -25,6 +25,19 @@ pub struct Metadata {
     pub creation_timestamp: Option<Timestamp>,
     /// Set while the object is being deleted: a terminating Pod.
     pub deletion_timestamp: Option<Timestamp>,
+    /// What made the object: the ReplicaSet behind a Pod, the Deployment behind a ReplicaSet.
+    #[serde(deserialize_with = "nullable")]
+    pub owner_references: Vec<OwnerReference>,
+}
+
+/// One entry of ownerReferences; the owner is in the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnerReference {
+    /// The owner's kind
+    pub kind: String,
+    /// The owner's name
+    pub name: String,
 }
 
 impl Metadata {

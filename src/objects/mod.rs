@@ -7,15 +7,17 @@
 mod endpoints;
 mod meta;
 mod node;
+mod number;
 mod pod;
 mod reference;
 mod service;
+mod workload;
 
 pub use endpoints::{
     Conditions, EndpointAddress, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, ForNode, ForZone, Hints,
     ObjectReference, SliceEndpoint, SlicePort,
 };
-pub use meta::Metadata;
+pub use meta::{Metadata, OwnerReference};
 pub use node::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec};
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
 pub use reference::ObjectRef;
@@ -23,6 +25,9 @@ pub use service::{
     ClientIpConfig, IntOrString, LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec,
     ServiceStatus, SessionAffinityConfig,
 };
+pub use workload::{Ordinals, PodTemplate, Workload, WorkloadKind, WorkloadSpec};
+
+pub(crate) use number::{number, number_or_zero};
 
 use serde::{Deserialize, Deserializer};
 
@@ -52,6 +57,8 @@ pub enum Object {
     Namespace(Namespace),
     /// networking.k8s.io/v1 ServiceCIDR
     ServiceCidr(ServiceCidr),
+    /// Something that makes Pods: a Deployment, a ReplicaSet, ...
+    Workload(Workload),
 }
 
 impl Object {
@@ -65,15 +72,14 @@ impl Object {
             Object::Node(o) => &o.metadata,
             Object::Namespace(o) => &o.metadata,
             Object::ServiceCidr(o) => &o.metadata,
+            Object::Workload(o) => &o.metadata,
         }
     }
 
     /// How notices name the object.
     pub fn reference(&self) -> ObjectRef {
         let metadata = self.metadata();
-        let cluster_wide = matches!(self, Object::Node(_) | Object::Namespace(_) | Object::ServiceCidr(_));
-        let namespace = if cluster_wide { "" } else { metadata.namespace() };
-        ObjectRef { kind: self.kind().into(), namespace: namespace.into(), name: metadata.name.as_str().into() }
+        ObjectRef { kind: self.kind().into(), namespace: self.namespace().into(), name: metadata.name.as_str().into() }
     }
 
     /// The object's kind, as its manifest spells it.
@@ -86,6 +92,15 @@ impl Object {
             Object::Node(_) => "Node",
             Object::Namespace(_) => "Namespace",
             Object::ServiceCidr(_) => "ServiceCIDR",
+            Object::Workload(o) => o.kind.name(),
+        }
+    }
+
+    /// The namespace, with the API's default filled in; empty for kinds that have none.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Object::Node(_) | Object::Namespace(_) | Object::ServiceCidr(_) => "",
+            _ => self.metadata().namespace(),
         }
     }
 }

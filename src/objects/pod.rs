@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, nullable};
+use super::{Metadata, nullable, number_or_zero};
 
 /// core/v1 Pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Container {
 #[allow(missing_docs, reason = "the names are the API's own and are documented there")]
 pub struct ContainerPort {
     pub name: Option<String>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "number_or_zero")]
     pub container_port: i32,
     pub protocol: Option<String>,
 }

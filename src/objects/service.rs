@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Metadata, nullable};
+use super::{Metadata, nullable, number, number_or_zero};
 
 /// core/v1 Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,9 +48,11 @@ pub struct ServiceSpec {
     pub load_balancer_ip: Option<String>,
     pub load_balancer_class: Option<String>,
     pub allocate_load_balancer_node_ports: Option<bool>,
+    #[serde(deserialize_with = "number")]
     pub health_check_node_port: Option<i32>,
     pub publish_not_ready_addresses: Option<bool>,
     pub external_name: Option<String>,
+    pub traffic_distribution: Option<String>,
 }
 
 /// One port of a Service.
@@ -60,21 +62,52 @@ pub struct ServiceSpec {
 pub struct ServicePort {
     pub name: Option<String>,
     pub protocol: Option<String>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "number_or_zero")]
     pub port: i32,
     pub target_port: Option<IntOrString>,
+    #[serde(deserialize_with = "number")]
     pub node_port: Option<i32>,
     pub app_protocol: Option<String>,
 }
 
 /// A port given by number or by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum IntOrString {
     /// A number.
     Int(i32),
     /// The name of a container port.
     String(String),
+}
+
+impl<'de> Deserialize<'de> for IntOrString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = IntOrString;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port number or the name of a container port")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<IntOrString, E> {
+                let number =
+                    i32::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))?;
+                Ok(IntOrString::Int(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<IntOrString, E> {
+                let number =
+                    i32::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))?;
+                Ok(IntOrString::Int(number))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<IntOrString, E> {
+                Ok(IntOrString::String(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// sessionAffinityConfig.
@@ -91,6 +124,7 @@ pub struct SessionAffinityConfig {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientIpConfig {
     /// Seconds a client is remembered after its last new connection.
+    #[serde(deserialize_with = "number")]
     pub timeout_seconds: Option<i32>,
 }
 
