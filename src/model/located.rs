@@ -1,4 +1,4 @@
-use super::{Notice, ObjectRef, Origin, Severity};
+use super::{Notice, Origin, Severity};
 use crate::objects::Object;
 
 /// An object and where it was read: what a manifest source gives, and what the standalone control plane adds to.
@@ -14,21 +14,12 @@ pub struct Located {
 }
 
 impl Located {
-    /// The object's kind, namespace and name.
-    pub fn reference(&self) -> ObjectRef {
-        ObjectRef {
-            kind: self.object.kind().into(),
-            namespace: self.object.namespace().into(),
-            name: self.object.metadata().name.as_str().into(),
-        }
-    }
-
     /// A notice about this object.
     pub fn notice(&self, severity: Severity, field: impl Into<String>, reason: impl Into<String>) -> Notice {
         Notice {
             severity,
             origin: Some(self.origin.clone()),
-            object: Some(self.reference()),
+            object: Some(self.object.reference()),
             field: field.into(),
             reason: reason.into(),
         }

@@ -7,6 +7,7 @@
 mod endpoints;
 mod meta;
 mod node;
+mod number;
 mod pod;
 mod reference;
 mod service;
@@ -24,6 +25,9 @@ pub use service::{
     ClientIpConfig, IntOrString, LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec,
     ServiceStatus, SessionAffinityConfig,
 };
+pub use workload::{Ordinals, PodTemplate, Workload, WorkloadKind, WorkloadSpec};
+
+pub(crate) use number::{number, number_or_zero};
 
 pub use workload::{Ordinals, PodTemplate, Workload, WorkloadKind, WorkloadSpec};
 
@@ -79,9 +83,7 @@ impl Object {
     /// How notices name the object.
     pub fn reference(&self) -> ObjectRef {
         let metadata = self.metadata();
-        let cluster_wide = matches!(self, Object::Node(_) | Object::Namespace(_) | Object::ServiceCidr(_));
-        let namespace = if cluster_wide { "" } else { metadata.namespace() };
-        ObjectRef { kind: self.kind().into(), namespace: namespace.into(), name: metadata.name.as_str().into() }
+        ObjectRef { kind: self.kind().into(), namespace: self.namespace().into(), name: metadata.name.as_str().into() }
     }
 
     /// The object's kind, as its manifest spells it.

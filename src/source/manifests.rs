@@ -212,7 +212,7 @@ mod tests {
 
     /// `line kind namespace/name` of every object.
     fn objects(manifests: &Manifests) -> Vec<String> {
-        manifests.objects.iter().map(|l| format!("{} {}", l.origin.line, l.reference())).collect()
+        manifests.objects.iter().map(|l| format!("{} {}", l.origin.line, l.object.reference())).collect()
     }
 
     fn notices(manifests: &Manifests) -> Vec<String> {
@@ -259,7 +259,7 @@ mod tests {
             let manifests = read(text);
             assert_eq!(notices(&manifests), [""; 0]);
             assert_eq!(manifests.objects.len(), 2, "{text}");
-            assert_eq!(manifests.objects[1].reference().to_string(), "Service default/b");
+            assert_eq!(manifests.objects[1].object.reference().to_string(), "Service default/b");
         }
         let manifests = read("apiVersion: v1\nkind: List\nitems:\n- metadata: {name: a}\n");
         assert_eq!(notices(&manifests), ["m.yaml:4: kind: a manifest needs apiVersion and kind; this has neither"]);
