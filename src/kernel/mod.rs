@@ -39,7 +39,8 @@ pub trait DataPlane {
     /// Makes the program's table, empty, in place of whatever table of that name and family exists.
     fn install(&mut self, programs: &[Program]) -> Result<(), KernelError>;
 
-    /// Carries out all three steps. An error of step 1 or 2 means that packets see no change.
+    /// Carries out all three steps, each that holds something as one change of the ruleset. An error of step 1 or 2
+    /// means that packets see no change. After any error, only [`DataPlane::dump`] says what has become of the rest.
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError>;
 
     /// Deletes our tables, and with them everything in them. Absent tables are no error.
@@ -50,7 +51,7 @@ pub trait DataPlane {
 
     /// Compares the programs' own chains with what the kernel has, and returns those that somebody edited or deleted,
     /// as `family chain name`; empty means that the program is intact. Elements, pick chains and affinity groups are
-    /// compared through [`DataPlane::dump`].
+    /// compared through [`DataPlane::dump`]. Moves the generation when it sees a program for the first time.
     fn program_intact(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
 
     /// The clients that a group remembers for one of its lists.

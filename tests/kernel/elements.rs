@@ -138,18 +138,33 @@ fn ipv6_text() -> String {
     text
 }
 
+/// The pick chains' rules as the kernel has them, down to the registers.
+fn pick_rules() -> String {
+    let of = |pick: PickChain| {
+        run("nft", &["--debug=netlink", "list", "chain", pick.family.nft(), "portolan", &pick.name()])
+            .lines()
+            .filter(|line| line.contains("[ "))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    Family::ALL.into_iter().flat_map(picks).map(of).collect()
+}
+
 #[test]
 fn nft_lists_the_same_as_if_it_had_written_the_elements_itself() {
     in_namespace(|| {
         let mut plane = installed();
         let wanted = fill(&mut plane);
         let over_netlink = (listing("ip", "portolan"), listing("ip6", "portolan"));
+        let rules_over_netlink = pick_rules();
+        assert!(rules_over_netlink.contains("numgen reg 11 = random mod 3"), "{rules_over_netlink}");
         let mut text: String = programs().into_iter().map(|program| program.text).collect();
         text = format!("delete table ip portolan\ndelete table ip6 portolan\n{text}{IPV4_TEXT}{}", ipv6_text());
         nft(&text);
         assert_same_text(&over_netlink.0, &listing("ip", "portolan"));
         assert_same_text(&over_netlink.1, &listing("ip6", "portolan"));
         assert!(over_netlink.0.contains(r#"tcp . 80 counter comment "shop/web:http" : goto internal"#));
+        assert_same_text(&rules_over_netlink, &pick_rules());
         assert_eq!(dumped(&mut plane), wanted, "and what nft wrote reads the same");
     });
 }
