@@ -132,3 +132,52 @@ fn write_learn_rule(text: &mut String, group: &AffinityGroup, list: List) -> fmt
 pub(super) fn members(group: &str, list: List) -> String {
     format!("{}members-{group}", list.prefix())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_holds_every_list_in_use() {
+        let group =
+            AffinityGroup { family: Family::V6, name: "shop/web/tcp".into(), timeout: 90, all: false, local: true };
+        let body = "table ip6 portolan {
+\tset local-members-shop/web/tcp {
+\t\ttypeof ip6 daddr . th dport
+\t}
+\tmap local-affinity-shop/web/tcp-address {
+\t\ttypeof ip6 saddr : ip6 daddr
+\t\tsize 65536
+\t\tflags dynamic,timeout
+\t}
+\tmap local-affinity-shop/web/tcp-port {
+\t\ttypeof ip6 saddr : th dport
+\t\tsize 65536
+\t\tflags dynamic,timeout
+\t}
+\tchain local-sticky-shop/web/tcp {
+\t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to ip6 saddr map @local-affinity-shop/web/tcp-address : ip6 saddr map \
+                    @local-affinity-shop/web/tcp-port
+\t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
+\t}
+\tchain learn-shop/web/tcp {
+\t\tip6 daddr . th dport @local-members-shop/web/tcp update @local-affinity-shop/web/tcp-address { ct original ip6 \
+                    saddr timeout 90s : ip6 daddr } update @local-affinity-shop/web/tcp-port { ct original ip6 saddr \
+                    timeout 90s : th dport }
+\t}
+}
+";
+        assert_eq!(group_text(&group, "portolan", false), body);
+        let chains = "table ip6 x {
+\tchain local-sticky-shop/web/tcp {
+\t}
+\tchain learn-shop/web/tcp {
+\t}
+}
+flush chain ip6 x local-sticky-shop/web/tcp
+flush chain ip6 x learn-shop/web/tcp
+";
+        let rewritten = format!("{chains}{}", body.replace("portolan", "x"));
+        assert_eq!(group_text(&group, "x", true), rewritten);
+    }
+}

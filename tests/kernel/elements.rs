@@ -62,7 +62,7 @@ fn sorted(mut elements: Vec<Element>) -> Vec<Element> {
 }
 
 /// Commits one of each in both families.
-fn fill(plane: &mut NetlinkDataPlane) -> TableState {
+pub fn fill(plane: &mut NetlinkDataPlane) -> TableState {
     let wanted = TableState {
         programs: programs().into_iter().map(|program| (program.family, program.fingerprint)).collect(),
         elements: sorted(Family::ALL.into_iter().flat_map(one_of_each).collect()),
@@ -143,24 +143,39 @@ fn ipv6_text() -> String {
     text
 }
 
+/// The pick chains' rules as the kernel has them, down to the registers.
+fn pick_rules() -> String {
+    let of = |pick: PickChain| {
+        run("nft", &["--debug=netlink", "list", "chain", pick.family.nft(), "portolan", &pick.name()])
+            .lines()
+            .filter(|line| line.contains("[ "))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    Family::ALL.into_iter().flat_map(picks).map(of).collect()
+}
+
 #[test]
 fn nft_lists_the_same_as_if_it_had_written_the_elements_itself() {
     in_namespace(|| {
         let mut plane = installed();
         let wanted = fill(&mut plane);
         let over_netlink = (listing("ip", "portolan"), listing("ip6", "portolan"));
+        let rules_over_netlink = pick_rules();
+        assert!(rules_over_netlink.contains("numgen reg 11 = random mod 3"), "{rules_over_netlink}");
         let mut text: String = programs().into_iter().map(|program| program.text).collect();
         text = format!("delete table ip portolan\ndelete table ip6 portolan\n{text}{IPV4_TEXT}{}", ipv6_text());
         nft(&text);
         assert_same_text(&over_netlink.0, &listing("ip", "portolan"));
         assert_same_text(&over_netlink.1, &listing("ip6", "portolan"));
         assert!(over_netlink.0.contains(r#"tcp . 80 counter comment "shop/web:http" : goto internal"#));
+        assert_same_text(&rules_over_netlink, &pick_rules());
         assert_eq!(dumped(&mut plane), wanted, "and what nft wrote reads the same");
     });
 }
 
 /// A transaction that only deletes and adds.
-fn change(delete: &[Element], add: &[Element]) -> Transaction {
+pub fn change(delete: &[Element], add: &[Element]) -> Transaction {
     Transaction { delete: delete.to_vec(), add: add.to_vec(), ..Transaction::default() }
 }
 
@@ -321,84 +336,6 @@ fn a_full_table_is_one_batch() {
         plane.commit(&Transaction { add_picks: vec![chain], add: add.clone(), ..Transaction::default() }).unwrap();
         assert_eq!(plane.generation().unwrap(), before + 1);
         assert_eq!(sorted(plane.dump().unwrap().elements), sorted(add));
-    });
-}
-
-#[test]
-fn strangers_are_reported() {
-    in_namespace(|| {
-        let mut plane = installed();
-        nft("
-            table ip portolan {
-                chain foo { drop
-                }
-                chain members-x { }
-                chain pick-03 { }
-                set bar { type ipv4_addr; }
-                set sticky-x { type ipv4_addr; }
-            }
-            add element ip portolan picks { 10.96.0.10 . tcp . 80 : goto foo }
-            add element ip portolan endpoints { 10.96.0.10 . icmp . 80 . 0 : 10.0.0.7 . 80 }
-            table ip other {
-                chain foreign { }
-                set foreign { type ipv4_addr; }
-            }
-        ");
-        let state = plane.dump().unwrap();
-        assert_eq!(
-            Vec::from_iter(state.strangers),
-            [
-                "ip chain foo",
-                "ip chain members-x",
-                "ip chain pick-03",
-                "ip element endpoints 0a60000a010000000050000000000000",
-                "ip element picks 0a60000a0600000000500000",
-                "ip set bar",
-                "ip set sticky-x"
-            ]
-        );
-        assert_eq!((state.elements, state.groups.len()), (vec![], 0));
-    });
-}
-
-#[test]
-fn removing_takes_our_tables_only() {
-    in_namespace(|| {
-        let mut plane = installed();
-        fill(&mut plane);
-        nft("table ip other { }");
-        assert_eq!(plane.dump().unwrap().programs.len(), 2);
-        plane.remove().unwrap();
-        assert_eq!(plane.dump().unwrap(), TableState::default());
-        assert_eq!(run("nft", &["list", "tables"]), "table ip other\n");
-        plane.remove().unwrap();
-    });
-}
-
-#[test]
-fn installing_replaces_a_table_of_the_same_name() {
-    in_namespace(|| {
-        nft("table ip portolan { chain old { }\n }");
-        let mut plane = installed();
-        assert_eq!(plane.dump().unwrap().strangers.len(), 0);
-        fill(&mut plane);
-        plane.install(&programs()).unwrap();
-        assert_eq!(plane.dump().unwrap().elements, []);
-    });
-}
-
-#[test]
-fn another_table_name_keeps_two_planes_apart() {
-    in_namespace(|| {
-        let mut one = installed();
-        let mut two = NetlinkDataPlane::open().unwrap().with_table("second");
-        two.install(&programs()[..1]).unwrap();
-        fill(&mut one);
-        assert_eq!(two.dump().unwrap().elements, []);
-        two.commit(&change(&[], &[Element::ClusterIp(ip("10.96.0.1"))])).unwrap();
-        assert_eq!(two.dump().unwrap().elements, [Element::ClusterIp(ip("10.96.0.1"))]);
-        two.remove().unwrap();
-        assert_eq!(one.dump().unwrap().programs.len(), 2);
     });
 }
 

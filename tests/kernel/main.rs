@@ -4,8 +4,10 @@
 
 mod addresses;
 mod conntrack;
+mod double;
 mod elements;
 mod errors;
 mod groups;
 mod intact;
 mod namespace;
+mod tables;

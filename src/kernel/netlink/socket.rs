@@ -99,11 +99,7 @@ impl Refusal {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        match error.raw_os_error().map(Errno::from_raw) {
-            // ENOBUFS: answers were dropped; reading again is the remedy.
-            Some(Errno::EINTR | Errno::ENOBUFS) => Fault::Interrupted,
-            _ => Fault::Socket(error),
-        }
+        Fault::Socket(error)
     }
 }
 
@@ -145,7 +141,14 @@ impl NetfilterSocket {
         self.socket.send(request.bytes(), 0)?;
         let mut interrupted = false;
         loop {
-            let length = receive(&self.socket, &mut self.buffer, 0)?;
+            let length = match receive(&self.socket, &mut self.buffer, 0) {
+                // Something was dropped. The rest must be read all the same, or the kernel begins no other dump.
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                    interrupted = true;
+                    continue;
+                }
+                other => other?,
+            };
             for (header, payload) in messages(&self.buffer[..length]) {
                 if header.sequence_number() != sequence {
                     continue; // the rest of an answer that was given up
@@ -177,7 +180,7 @@ impl NetfilterSocket {
     pub fn send_batch(&mut self, batch: &Writer) -> Result<(), Fault> {
         self.next_sequence = batch.next_sequence();
         self.raise_send_buffer(batch.len());
-        self.socket.send(batch.bytes(), 0).map_err(Fault::Socket)?;
+        self.socket.send(batch.bytes(), 0)?;
         let mut first: Option<Refusal> = None;
         let mut acknowledged = false;
         loop {
@@ -185,7 +188,7 @@ impl NetfilterSocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // More errors than fit the queue: the first ones are still in it.
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => continue,
-                other => other.map_err(Fault::Socket)?,
+                other => other?,
             };
             for (header, payload) in messages(&self.buffer[..length]) {
                 match refusal(header.sequence_number(), payload) {
@@ -229,11 +232,16 @@ pub(crate) fn undisturbed<T>(attempt: &str, mut read: impl FnMut() -> Result<T, 
 
 fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     let room = buffer.len();
-    let length = socket.recv(&mut &mut *buffer, flags | MSG_TRUNC)?;
-    if length > room {
-        return Err(io::Error::other(format!("an answer of {length} bytes is larger than the buffer of {room}")));
+    loop {
+        match socket.recv(&mut &mut *buffer, flags | MSG_TRUNC) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {} // by a signal
+            Ok(length) if length > room => {
+                let reason = format!("an answer of {length} bytes is larger than the buffer of {room}");
+                return Err(io::Error::other(reason));
+            }
+            other => return other,
+        }
     }
-    Ok(length)
 }
 
 /// The messages in what was received.

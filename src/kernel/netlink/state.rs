@@ -7,6 +7,7 @@ use super::{
     dump::{Reader, RulesOf},
     groups,
     pick::is_pick_rule,
+    wire::Attributes,
 };
 use crate::{
     kernel::KernelError,
@@ -68,42 +69,48 @@ fn read_sets(
 ) -> Result<(), KernelError> {
     let fixed: BTreeMap<String, Container<'_>> = Container::FIXED.into_iter().map(|c| (c.name(), c)).collect();
     for set in sets {
-        let Some(container) = fixed.get(set).copied().or_else(|| members(set)) else {
-            if groups::group_of_set(set).is_none() {
-                state.strangers.insert(format!("{} set {set}", family.nft()));
-            }
-            continue;
-        };
-        let strangers = &mut state.strangers;
-        let mut stranger = |key: &[u8]| {
-            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let TableState { elements, strangers, .. } = state;
+        let mut stranger = |element: Attributes<'_>| {
+            let key: String = decode::key_bytes(element).iter().map(|byte| format!("{byte:02x}")).collect();
             strangers.insert(format!("{} element {set} {key}", family.nft()));
         };
-        if let Container::ServiceNetworks | Container::Pods = container {
-            let mut bounds = Vec::new();
-            reader.elements(family, set, &mut bounds, |element| {
-                let bound = decode::bound(family, element);
-                bound.or_else(|| {
-                    stranger(decode::key_bytes(element));
-                    None
-                })
-            })?;
-            let make: fn(IpRange) -> Element = match container {
-                Container::Pods => Element::Pods,
-                _ => Element::ServiceNetwork,
-            };
-            state.elements.extend(decode::ranges(bounds).into_iter().map(make));
-        } else {
-            reader.elements(family, set, &mut state.elements, |element| {
+        match fixed.get(set).copied().or_else(|| members(set)) {
+            Some(Container::Pods) => elements.extend(read_ranges(reader, family, set, stranger)?.map(Element::Pods)),
+            Some(Container::ServiceNetworks) => {
+                elements.extend(read_ranges(reader, family, set, stranger)?.map(Element::ServiceNetwork));
+            }
+            Some(container) => reader.elements(family, set, elements, |element| {
                 let decoded = decode::element(container, family, element, names);
-                decoded.or_else(|| {
-                    stranger(decode::key_bytes(element));
-                    None
-                })
-            })?;
+                if decoded.is_none() {
+                    stranger(element);
+                }
+                decoded
+            })?,
+            None if groups::group_of_set(set).is_some() => {}
+            None => {
+                strangers.insert(format!("{} set {set}", family.nft()));
+            }
         }
     }
     Ok(())
+}
+
+/// Reads an interval set.
+fn read_ranges(
+    reader: &mut Reader<'_>,
+    family: Family,
+    set: &str,
+    mut stranger: impl FnMut(Attributes<'_>),
+) -> Result<impl Iterator<Item = IpRange>, KernelError> {
+    let mut bounds = Vec::new();
+    reader.elements(family, set, &mut bounds, |element| {
+        let bound = decode::bound(family, element);
+        if bound.is_none() {
+            stranger(element);
+        }
+        bound
+    })?;
+    Ok(decode::ranges(bounds).into_iter())
 }
 
 /// The set of an affinity group's endpoints, if this is the name of one.
