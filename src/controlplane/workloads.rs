@@ -152,3 +152,100 @@ fn pod(workload: &Workload, name: String) -> Pod {
         ..Pod::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        controlplane::{Allocations, Options, testing::complete_text},
+        source::manifests::read_text,
+    };
+
+    const TEMPLATE: &str = "template: {metadata: {labels: {app: kubia}}, spec: {containers: [{name: kubia}]}}";
+
+    fn workload(kind: &str, spec: &str) -> String {
+        let version = if kind == "ReplicationController" { "v1" } else { "apps/v1" };
+        let selector = if version == "v1" { "" } else { "selector: {matchLabels: {app: kubia}}, " };
+        format!(
+            "---\n{{apiVersion: {version}, kind: {kind}, metadata: {{name: kubia, namespace: shop}}, spec: \
+             {{{selector}{spec}{TEMPLATE}}}}}\n"
+        )
+    }
+
+    fn pods(text: &str, nodes: &[&str]) -> Vec<Pod> {
+        let nodes: Vec<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
+        let objects = expand_workloads(read_text(Path::new("m.yaml"), text).objects, &nodes);
+        let pod = |located: Located| match located.object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        };
+        objects.into_iter().filter_map(pod).collect()
+    }
+
+    fn names(pods: &[Pod]) -> Vec<&str> {
+        pods.iter().map(|pod| pod.metadata.name.as_str()).collect()
+    }
+
+    #[test]
+    fn each_kind_names_its_pods_as_its_controller_does() {
+        let three = pods(&workload("ReplicationController", "replicas: 3, "), &[]);
+        assert_eq!(names(&three), ["kubia-qgfhp", "kubia-st9xs", "kubia-778h7"]);
+        assert_eq!(three[0].metadata.namespace, "shop");
+        assert_eq!(three[0].metadata.labels["app"], "kubia");
+        assert_eq!(names(&pods(&workload("ReplicaSet", ""), &[])).len(), 1);
+        assert_eq!(names(&pods(&workload("ReplicaSet", "replicas: 0, "), &[])), [""; 0]);
+
+        let deployed = pods(&workload("Deployment", "replicas: 2, "), &[]);
+        let hash = &deployed[0].metadata.labels["pod-template-hash"];
+        assert!(deployed.iter().all(|pod| pod.metadata.name.starts_with(&format!("kubia-{hash}-"))));
+        assert_eq!(deployed[0].metadata.name.len(), "kubia-5d4f8c7b9x-x2k4p".len());
+    }
+
+    #[test]
+    fn scaling_keeps_the_pods_that_stay() {
+        let few = pods(&workload("Deployment", "replicas: 3, "), &[]);
+        let many = pods(&workload("Deployment", "replicas: 5000, "), &[]);
+        assert_eq!(names(&few), names(&many[..3]));
+        let distinct: BTreeSet<&str> = names(&many).into_iter().collect();
+        assert_eq!(distinct.len(), 5000);
+    }
+
+    #[test]
+    fn pods_of_a_stateful_set_are_numbered_and_have_a_hostname() {
+        let pods = pods(&workload("StatefulSet", "replicas: 2, serviceName: headless, ordinals: {start: 5}, "), &[]);
+        assert_eq!(names(&pods), ["kubia-5", "kubia-6"]);
+        assert_eq!(pods[0].spec.hostname.as_deref(), Some("kubia-5"));
+        assert_eq!(pods[0].spec.subdomain.as_deref(), Some("headless"));
+        assert_eq!(pods[0].metadata.labels["statefulset.kubernetes.io/pod-name"], "kubia-5");
+    }
+
+    #[test]
+    fn a_daemon_set_has_a_pod_on_every_node() {
+        let on = |pods: &[Pod]| -> Vec<String> { pods.iter().filter_map(|pod| pod.spec.node_name.clone()).collect() };
+        let text = workload("DaemonSet", "");
+        assert_eq!(on(&pods(&text, &["node-2", "node-1"])), ["node-1", "node-2"]);
+        let with_node = text + "---\n{apiVersion: v1, kind: Node, metadata: {name: node-9}}\n";
+        assert_eq!(on(&pods(&with_node, &["node-1"])), ["node-9"]);
+    }
+
+    #[test]
+    fn workloads_exported_with_their_pods_make_none() {
+        let pod = "---\n{apiVersion: v1, kind: Pod, metadata: {name: kubia-x, namespace: shop, ownerReferences: [{kind: \
+                   ReplicaSet, name: kubia}]}}\n";
+        assert_eq!(names(&pods(&(workload("ReplicaSet", "replicas: 3, ") + pod), &[])), ["kubia-x"]);
+        let set = workload("ReplicaSet", "replicas: 2, ")
+            .replace("namespace: shop", "namespace: shop, ownerReferences: [{kind: Deployment, name: kubia}]");
+        assert_eq!(pods(&(workload("Deployment", "replicas: 2, ") + &set), &[]).len(), 2);
+    }
+
+    #[test]
+    fn an_invalid_workload_is_refused_by_complete() {
+        let text = workload("Deployment", "replicas: 20000000, ");
+        assert_eq!(pods(&text, &[]), []);
+        let completed = complete_text(&text, &Options::default(), &mut Allocations::default());
+        assert!(completed.objects.is_empty());
+        assert!(completed.texts()[0].contains("spec.replicas: 20000000"));
+    }
+}

@@ -10,6 +10,8 @@ mod memory;
 mod networks;
 mod pending;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, net::IpAddr};
 

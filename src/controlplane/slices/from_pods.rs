@@ -102,8 +102,8 @@ fn warn_of_addresses(located: &Located, service: &Service, selected: &[&Pod], no
 
 fn plural(count: usize) -> (String, &'static str, &'static str) {
     match count {
-        1 => ("1 pod matches".to_owned(), "has", "it is no endpoint"),
-        _ => (format!("{count} pods match"), "have", "they are no endpoints"),
+        1 => ("1 pod matches".to_owned(), "has", "it is not an endpoint"),
+        _ => (format!("{count} pods match"), "have", "they are not endpoints"),
     }
 }
 

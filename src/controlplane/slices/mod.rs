@@ -5,6 +5,8 @@ mod from_endpoints;
 mod from_pods;
 mod pods;
 mod ports;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

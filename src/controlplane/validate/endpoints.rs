@@ -107,3 +107,93 @@ fn check_endpoint(field: &str, endpoint: &SliceEndpoint, address_type: &str, fau
         faults.check(format!("{field}.nodeName"), names::subdomain(node));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::controlplane::{Allocations, Options, testing::complete_text};
+
+    fn notices(kind: &str, rest: &str) -> Vec<String> {
+        let version = if kind == "Endpoints" { "v1" } else { "discovery.k8s.io/v1" };
+        let text = format!(
+            "{{apiVersion: {version}, kind: {kind}, metadata: {{name: x, annotations: \
+             {{control-plane.alpha.kubernetes.io/leader: ''}}}}, {rest}}}"
+        );
+        complete_text(&text, &Options::default(), &mut Allocations::default()).texts()
+    }
+
+    #[test]
+    fn endpoints_are_checked() {
+        let good = [
+            "subsets: []",
+            "subsets: [{addresses: [{ip: 192.0.2.42, hostname: a, nodeName: node-1}], ports: [{port: 9376}]}]",
+            "subsets: [{notReadyAddresses: [{ip: 172.30.0.041}, {ip: 'fd00::1'}], ports: [{port: 1, name: a}, {port: 1, \
+             name: b, protocol: UDP}]}]",
+            "subsets: [{addresses: [{ip: 192.0.2.42}]}]",
+        ];
+        good.iter().for_each(|rest| assert_eq!(notices("Endpoints", rest), [""; 0], "{rest}"));
+        for (rest, notice) in [
+            ("subsets: [{ports: [{port: 1}]}]", "subsets[0]: needs addresses or notReadyAddresses"),
+            ("subsets: [{addresses: [{ip: 127.0.0.1}]}]", "subsets[0].addresses[0].ip: 127.0.0.1 is a loopback"),
+            (
+                "subsets: [{notReadyAddresses: [{ip: 'fe80::1'}]}]",
+                "subsets[0].notReadyAddresses[0].ip: fe80::1 is a link-local",
+            ),
+            (
+                "subsets: [{addresses: [{ip: 224.0.0.251}]}]",
+                "subsets[0].addresses[0].ip: 224.0.0.251 is a link-local multicast",
+            ),
+            (
+                "subsets: [{addresses: [{ip: example.com}]}]",
+                "subsets[0].addresses[0].ip: \"example.com\" is not an IP address",
+            ),
+            ("subsets: [{addresses: [{ip: 10.0.0.1, hostname: A}]}]", "subsets[0].addresses[0].hostname: \"A\""),
+            ("subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{port: 0}]}]", "subsets[0].ports[0].port: 0 is outside"),
+            (
+                "subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{port: 1, name: a}, {port: 2}]}]",
+                "subsets[0].ports[1].name: missing",
+            ),
+            (
+                "subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{port: 1, protocol: ICMP}]}]",
+                "subsets[0].ports[0].protocol: \"ICMP\" is none of",
+            ),
+        ] {
+            let found = notices("Endpoints", rest);
+            assert!(found.len() == 1 && found[0].starts_with(&format!("Endpoints default/x: {notice}")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn slices_are_checked() {
+        let good = [
+            "addressType: IPv4",
+            "addressType: IPv4, endpoints: [{addresses: [10.0.0.1, 10.0.0.2]}], ports: [{port: 80}, {name: b}]",
+            "addressType: FQDN, endpoints: [{addresses: [a.example.com]}]",
+            "addressType: IPv6, endpoints: [{addresses: ['fd00::1'], hostname: a, nodeName: node-1}]",
+        ];
+        good.iter().for_each(|rest| assert_eq!(notices("EndpointSlice", rest), [""; 0], "{rest}"));
+        let many = format!("addressType: IPv4, endpoints: [{}]", "{addresses: [10.0.0.1]}, ".repeat(1001));
+        for (rest, notice) in [
+            ("ports: []", "addressType: missing; IPv4, IPv6 or FQDN"),
+            ("addressType: IP", "addressType: \"IP\" is none of IPv4, IPv6, FQDN"),
+            ("addressType: IPv4, endpoints: [{}]", "endpoints[0].addresses: needs an address"),
+            (
+                "addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}]",
+                "endpoints[0].addresses[0]: 10.0.0.1 is IPv4, but addressType is \"IPv6\"",
+            ),
+            (
+                "addressType: IPv4, endpoints: [{addresses: [169.254.0.1]}]",
+                "endpoints[0].addresses[0]: 169.254.0.1 is a link-local",
+            ),
+            ("addressType: IPv4, ports: [{port: 80}, {port: 81}]", "ports[1].name: \"\" stands twice"),
+            ("addressType: IPv4, ports: [{port: 0}]", "ports[0].port: 0 is outside 1-65535"),
+            ("addressType: IPv4, ports: [{name: A}]", "ports[0].name: \"A\" is not a name"),
+            (&many, "endpoints: 1001 are more than 1000"),
+        ] {
+            let found = notices("EndpointSlice", rest);
+            assert!(
+                found.len() == 1 && found[0].starts_with(&format!("EndpointSlice default/x: {notice}")),
+                "{found:?}"
+            );
+        }
+    }
+}

@@ -114,3 +114,86 @@ fn check_selector(workload: &Workload, faults: &mut Faults<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::controlplane::{Allocations, Options, testing::complete_text};
+
+    fn notices(version_and_kind: (&str, &str), rest: &str) -> Vec<String> {
+        let (version, kind) = version_and_kind;
+        let text = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: x}}, {rest}}}");
+        complete_text(&text, &Options::default(), &mut Allocations::default()).texts()
+    }
+
+    #[test]
+    fn each_kind_has_its_rules() {
+        let pod = ("v1", "Pod");
+        let node = ("v1", "Node");
+        let cidr = ("networking.k8s.io/v1", "ServiceCIDR");
+        for (kind, rest, notice) in [
+            (
+                pod,
+                "spec: {containers: [{ports: [{name: http, containerPort: 80}, {containerPort: 80, protocol: UDP}]}]}",
+                "",
+            ),
+            (pod, "spec: {hostname: a, subdomain: b, nodeName: node-1.example.com}, status: {podIP: 010.0.0.1}", ""),
+            (
+                pod,
+                "spec: {containers: [{ports: [{containerPort: 0}]}]}",
+                "spec.containers[0].ports[0].containerPort: 0",
+            ),
+            (
+                pod,
+                "spec: {initContainers: [{ports: [{name: a--b, containerPort: 1}]}]}",
+                "spec.initContainers[0].ports[0].name",
+            ),
+            (pod, "spec: {hostname: a.b}", "spec.hostname: \"a.b\""),
+            (pod, "status: {podIPs: [{ip: ten}]}", "status.podIPs[0].ip: \"ten\" is not an IP address"),
+            (node, "spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24, 'fd00::/64']}", ""),
+            (node, "spec: {podCIDRs: [10.244.1.0]}", "spec.podCIDRs[0]: \"10.244.1.0\" is not a range"),
+            (("v1", "Namespace"), "metadata: {}", ""),
+            (cidr, "spec: {cidrs: [10.0.0.0/16, 'fd00::/112']}", ""),
+            (
+                cidr,
+                "spec: {cidrs: [10.0.0.0/16, 10.1.0.0/16]}",
+                "spec.cidrs: needs one range, or two of different families",
+            ),
+            (cidr, "spec: {cidrs: []}", "spec.cidrs: needs one range"),
+        ] {
+            let rest = if kind.1 == "Namespace" { "status: {}" } else { rest };
+            let found = notices(kind, rest);
+            assert_eq!(found.is_empty(), notice.is_empty(), "{rest}: {found:?}");
+            let start = format!("{} {}x: {notice}", kind.1, if kind == pod { "default/" } else { "" });
+            assert!(found.iter().all(|n| n.starts_with(&start)), "{rest}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn workloads_must_select_their_own_pods() {
+        let deployment = ("apps/v1", "Deployment");
+        let template = "template: {metadata: {labels: {app: kubia}}}";
+        for (kind, spec, notice) in [
+            (deployment, "selector: {matchLabels: {app: kubia}}, ", ""),
+            (deployment, "selector: {matchExpressions: [{key: app, operator: Exists}]}, ", ""),
+            (deployment, "", "spec.selector: missing; it must match spec.template.metadata.labels"),
+            (
+                deployment,
+                "selector: {matchLabels: {app: kubai}}, ",
+                "spec.selector: app=kubai is not among spec.template.metadata.labels",
+            ),
+            (deployment, "selector: {matchLabels: {app: kubia}}, replicas: -1, ", "spec.replicas: -1 is less than 0"),
+            (
+                deployment,
+                "selector: {matchLabels: {app: kubia}}, replicas: 20000000, ",
+                "spec.replicas: 20000000 is more than the 10000",
+            ),
+            (("v1", "ReplicationController"), "", ""),
+            (("v1", "ReplicationController"), "selector: {app: kubia}, ", ""),
+            (("v1", "ReplicationController"), "selector: {app: kubai}, ", "spec.selector: app=kubai"),
+        ] {
+            let found = notices(kind, &format!("spec: {{{spec}{template}}}"));
+            assert_eq!(found.is_empty(), notice.is_empty(), "{spec}: {found:?}");
+            assert!(found.iter().all(|n| n.starts_with(&format!("{} default/x: {notice}", kind.1))), "{found:?}");
+        }
+    }
+}
