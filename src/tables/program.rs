@@ -18,6 +18,40 @@ pub struct Program {
     pub text: String,
     /// Changes when the text does; stands in the table's comment
     pub fingerprint: String,
+    /// What the settings chose; for the program's JSON form, which must say the same
+    pub(super) choice: Choice,
+}
+
+/// What the settings chose for one family, where `rules/` leaves a choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// How a pod is recognised; `None` without a detector for the family
+    pub pod: Option<PodMatch>,
+    /// Hide every client of a cluster IP, pods too
+    masquerade_all: bool,
+    /// The mark that asks for masquerading
+    pub mark: u32,
+}
+
+/// What a pod's packet is recognised by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PodMatch {
+    /// Its source address, in the set `pods`
+    Source,
+    /// The interface it came in by: a name, or the beginning of one and `*`
+    Interface(String),
+}
+
+/// A rule that depends on settings, as its line in `rules/` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// `# detector`: how a pod is recognised. With the verdict `return` it spares pods from being hidden.
+    Detector {
+        /// The verdict is `return`
+        returns: bool,
+    },
+    /// `# hide`: other sources of a cluster IP are hidden
+    Hide,
 }
 
 impl Program {
@@ -28,11 +62,11 @@ impl Program {
             Family::V4 => IPV4,
             Family::V6 => IPV6,
         };
-        let pod = pod_match(family, settings);
+        let choice = Choice::new(family, settings);
         let mut text = String::with_capacity(source.len());
         for line in source.lines().filter(|line| !line.starts_with('#')) {
-            let Some(line) = adapt(line, family, pod.as_deref(), settings.masquerade_all) else { continue };
-            text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", settings.mark())));
+            let Some(line) = adapt(line, family, &choice) else { continue };
+            text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", choice.mark)));
             text.push('\n');
         }
         let text = text.trim_start().to_owned();
@@ -40,7 +74,7 @@ impl Program {
         let open = opening(family, super::TABLE);
         let mut with_comment = open.clone();
         let _ = writeln!(with_comment, "\tcomment \"{}{fingerprint}\"", super::PROGRAM_COMMENT);
-        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint }
+        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint, choice }
     }
 
     /// The text for a table of another name than [`super::TABLE`].
@@ -59,28 +93,41 @@ fn opening(family: Family, table: &str) -> String {
     format!("table {} {table} {{\n", family.nft())
 }
 
-/// The nft match that recognises a pod, or `None` without a detector for the family.
-fn pod_match(family: Family, settings: &Settings) -> Option<String> {
-    match &settings.detector {
-        PodDetector::SourceRanges(ranges) => {
-            ranges.iter().any(|r| Family::of(r.network()) == family).then(|| format!("{} saddr @pods", family.nft()))
+impl Choice {
+    fn new(family: Family, settings: &Settings) -> Self {
+        let pod = match &settings.detector {
+            PodDetector::SourceRanges(ranges) => {
+                ranges.iter().any(|r| Family::of(r.network()) == family).then_some(PodMatch::Source)
+            }
+            PodDetector::BridgeInterface(name) => Some(PodMatch::Interface(name.clone())),
+            PodDetector::InterfaceNamePrefix(prefix) => Some(PodMatch::Interface(format!("{prefix}*"))),
+        };
+        Self { pod, masquerade_all: settings.masquerade_all, mark: settings.mark() }
+    }
+
+    /// Whether the rule is there with these settings.
+    pub fn keeps(&self, rule: Marked) -> bool {
+        match rule {
+            Marked::Detector { returns } => self.pod.is_some() && !(returns && self.masquerade_all),
+            Marked::Hide => self.pod.is_some() || self.masquerade_all,
         }
-        PodDetector::BridgeInterface(name) => Some(format!("iifname \"{name}\"")),
-        PodDetector::InterfaceNamePrefix(prefix) => Some(format!("iifname \"{prefix}*\"")),
     }
 }
 
-/// One line for these settings; `None` leaves it out.
-fn adapt(line: &str, family: Family, pod: Option<&str>, masquerade_all: bool) -> Option<String> {
-    if let Some(rule) = line.strip_suffix(" # detector") {
-        let returns = rule.ends_with(" return");
-        let pod = pod.filter(|_| !(returns && masquerade_all))?;
-        return Some(rule.replace(&format!("{} saddr @pods", family.nft()), pod));
-    }
-    if let Some(rule) = line.strip_suffix(" # hide") {
-        return (masquerade_all || pod.is_some()).then(|| rule.to_owned());
-    }
-    Some(line.to_owned())
+/// One line with this choice; `None` leaves it out.
+fn adapt(line: &str, family: Family, choice: &Choice) -> Option<String> {
+    let (rule, marked) = if let Some(rule) = line.strip_suffix(" # detector") {
+        (rule, Marked::Detector { returns: rule.ends_with(" return") })
+    } else if let Some(rule) = line.strip_suffix(" # hide") {
+        (rule, Marked::Hide)
+    } else {
+        return Some(line.to_owned());
+    };
+    let in_pods = format!("{} saddr @pods", family.nft());
+    choice.keeps(marked).then(|| match &choice.pod {
+        Some(PodMatch::Interface(name)) => rule.replace(&in_pods, &format!("iifname \"{name}\"")),
+        Some(PodMatch::Source) | None => rule.to_owned(),
+    })
 }
 
 /// FNV-1a, 64 bit: a fingerprint that is the same on every machine and release of the compiler.

@@ -2,11 +2,11 @@
 //!
 //! Needs root. Without it the tests print SKIPPED; with PORTOLAN_REQUIRE_KERNEL=1 they fail instead.
 
-
 mod addresses;
 mod conntrack;
 mod elements;
 mod errors;
 mod groups;
 mod intact;
+mod json;
 mod namespace;
