@@ -48,7 +48,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<ExitCode> {
     input::print_notices(loaded.notices.iter().chain(&work.notices));
     let text = match args.output {
         Format::Nft => nft_text(&programs, &contents.state()),
-        Format::Json => anyhow::bail!("json"),
+        Format::Json => crate::tables::nft_json(&programs, &contents.state())?,
         Format::Summary => summary::text(&desired),
     };
     super::table::print(&text)?;

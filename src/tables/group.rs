@@ -7,7 +7,7 @@ use super::List;
 use crate::model::Family;
 
 /// Clients that one list of a group remembers at most; nft wants a bound for maps that packets write to.
-const CLIENTS: u32 = 65536;
+pub(super) const CLIENTS: u32 = 65536;
 
 /// What belongs to one service port with session affinity, in one family: its chains, maps and sets.
 ///

@@ -56,11 +56,7 @@ fn pick_text(pick: &PickChain) -> String {
 /// One `add element` a container, an element a line. What has no comment of its own gets its owner's name behind `#`.
 fn elements_text(text: &mut String, family: Family, elements: &[Element]) {
     let owners: BTreeMap<&Frontend, &Arc<str>> = elements.iter().filter_map(owner).collect();
-    let mut by_container: BTreeMap<Container, BTreeSet<&Element>> = BTreeMap::new();
-    for element in elements.iter().filter(|e| e.family() == family) {
-        by_container.entry(element.container()).or_default().insert(element);
-    }
-    for (container, elements) in by_container {
+    for (container, elements) in by_container(family, elements) {
         line(text, format_args!("add element {} {TABLE} {} {{", family.nft(), container.name()));
         for element in elements {
             let owner = element.frontend().and_then(|f| owners.get(f)).filter(|_| owner(element).is_none());
@@ -69,6 +65,15 @@ fn elements_text(text: &mut String, family: Family, elements: &[Element]) {
         }
         line(text, format_args!("}}"));
     }
+}
+
+/// The elements of a family, sorted, by the map or set that holds them.
+pub(super) fn by_container(family: Family, elements: &[Element]) -> BTreeMap<Container<'_>, BTreeSet<&Element>> {
+    let mut by_container: BTreeMap<Container, BTreeSet<&Element>> = BTreeMap::new();
+    for element in elements.iter().filter(|e| e.family() == family) {
+        by_container.entry(element.container()).or_default().insert(element);
+    }
+    by_container
 }
 
 /// The owner that an element's comment names.

@@ -13,7 +13,7 @@ use crate::namespace::{
 };
 
 /// One element of every kind but those of affinity, for a family.
-fn one_of_each(family: Family) -> Vec<Element> {
+pub fn one_of_each(family: Family) -> Vec<Element> {
     let (service, client, last) = match family {
         Family::V4 => ("10.96.0.10", "10.0.0.7", "255.255.255.255"),
         Family::V6 => ("fd00::10", "fc00::7", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
@@ -52,7 +52,7 @@ fn one_of_each(family: Family) -> Vec<Element> {
     all
 }
 
-fn picks(family: Family) -> [PickChain; 2] {
+pub fn picks(family: Family) -> [PickChain; 2] {
     [(List::All, 3), (List::Local, 1)].map(|(list, count)| PickChain { family, list, count })
 }
 

@@ -9,5 +9,6 @@ mod elements;
 mod errors;
 mod groups;
 mod intact;
+mod json;
 mod namespace;
 mod tables;
