@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use crate::kernel::{DataPlane, NetlinkDataPlane};
+use crate::{
+    kernel::{DataPlane, NetlinkDataPlane},
+    source::allocations::AllocationStore,
+};
 
 /// Remove everything that Portolan made: its tables, and what it remembers of allocated addresses.
 ///
@@ -20,7 +23,7 @@ pub(super) fn run(args: &CleanupArgs) -> anyhow::Result<ExitCode> {
     let mut kernel = NetlinkDataPlane::open()?;
     kernel.remove()?;
     kernel.remove_standby()?;
-    crate::source::StateFile::new(&args.state_dir).remove()?;
+    AllocationStore::new(&args.state_dir).remove()?;
     println!("removed the tables ip {0} and ip6 {0}, and {1}", crate::tables::TABLE, args.state_dir.display());
     Ok(ExitCode::SUCCESS)
 }

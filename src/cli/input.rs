@@ -11,7 +11,7 @@ use crate::{
     kernel::addresses::AddressWatch,
     model::{IpRange, Located, NodePortAddresses, Notice, Settings, Severity, World, ingest},
     objects::{Object, Service},
-    source::{StateFile, manifests},
+    source::{allocations::AllocationStore, manifests},
 };
 
 /// What all commands work on.
@@ -55,7 +55,7 @@ pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyho
         incomplete: read.unreadable,
         ..controlplane::Options::default()
     };
-    let completed = complete(read.objects, &options, &StateFile::new(&input.state_dir), allocating)?;
+    let completed = complete(read.objects, &options, &AllocationStore::new(&input.state_dir), allocating)?;
     let objects = completed.objects.iter().map(|located| (&located.object, Some(&located.origin)));
     let (mut world, notices) = ingest::world(&node.node_name(), objects);
     world.service_networks.extend(&input.service_cidr);
@@ -87,18 +87,13 @@ pub fn services(objects: &[Located]) -> Vec<Service> {
 fn complete(
     objects: Vec<Located>,
     options: &controlplane::Options,
-    state: &StateFile,
+    state: &AllocationStore,
     allocating: Allocating,
 ) -> anyhow::Result<controlplane::Completed> {
-    match allocating {
-        Allocating::ReadOnly => Ok(controlplane::complete(objects, options, &mut state.read()?)),
-        Allocating::Remember => {
-            let mut locked = state.lock()?;
-            let completed = controlplane::complete(objects, options, locked.allocations());
-            locked.save()?;
-            Ok(completed)
-        }
-    }
+    Ok(match allocating {
+        Allocating::ReadOnly => controlplane::complete(objects, options, &mut state.load()?),
+        Allocating::Remember => state.update(|allocations| controlplane::complete(objects, options, allocations))?,
+    })
 }
 
 /// The interfaces' addresses. Asked in a thread of its own, in the same network namespace, because the caller may be

@@ -15,7 +15,7 @@ use crate::{
     agent::Agent,
     desired::Desired,
     kernel::{DataPlane, KernelError, NetlinkDataPlane, addresses::AddressWatch},
-    source::watch::Watch,
+    source::watch::ManifestWatch,
     tables::{Contents, differences},
 };
 
@@ -63,7 +63,7 @@ trait Follower {
 async fn follow(args: &RunArgs, mut follower: impl Follower) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut files = Watch::new(&args.input.manifests)?;
+    let mut files = ManifestWatch::new(&args.input.manifests);
     let mut interfaces = AddressWatch::open().context("cannot follow the addresses of the interfaces")?;
     let mut retry = FIRST_RETRY;
     let mut reload = true;

@@ -1,162 +1,199 @@
-//! What the standalone control plane remembers between runs, in a file of a folder of its own.
+//! Keeps [`Allocations`] in a file, so that addresses and node ports outlive the process.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use tracing::warn;
 
 use crate::controlplane::Allocations;
 
-/// The file that holds the allocations.
+/// Where allocations are kept if nobody says otherwise.
+pub const STATE_DIRECTORY: &str = "/var/lib/portolan";
+
 const FILE: &str = "allocations.json";
-/// The file that is locked while somebody reads, allocates and writes.
-const LOCK: &str = "lock";
+const NEW_FILE: &str = "allocations.json.new";
+const CORRUPT_FILE: &str = "allocations.json.corrupt";
 
-/// The state could not be read, locked or written.
+/// Why allocations could not be read or kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {attempt} {}: {reason}; choose another folder with --state-dir, or mend its permissions", path.display())]
-pub struct StateError {
-    attempt: &'static str,
-    path: PathBuf,
+#[error("cannot {attempt} {}: {reason}; choose a state directory that Portolan may write, or mend this one", path.display())]
+pub struct AllocationsError {
+    /// What was attempted
+    pub attempt: &'static str,
+    /// On what
+    pub path: PathBuf,
+    /// Why it failed
     #[source]
-    reason: io::Error,
+    pub reason: io::Error,
 }
 
-/// The state folder. Nothing is opened or made before a method needs it.
+/// The file `allocations.json` in a state directory.
 #[derive(Clone, Debug)]
-pub struct StateFile {
-    folder: PathBuf,
+pub struct AllocationStore {
+    directory: PathBuf,
 }
 
-/// The state, locked: other processes wait until it is dropped.
-#[derive(Debug)]
-pub struct LockedState {
-    file: StateFile,
-    allocations: Allocations,
-    written: Allocations,
-    _lock: Flock<File>,
-}
-
-impl StateFile {
-    /// The state in a folder.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+impl AllocationStore {
+    /// A store in the directory, which is made (for its owner only) when there is something to keep.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
     }
 
-    /// What is remembered; nothing, if there is no file yet. A file that cannot be understood is left alone, with a
-    /// warning, and counts as none.
-    pub fn read(&self) -> Result<Allocations, StateError> {
-        let path = self.folder.join(FILE);
+    /// What is remembered, without a lock: for commands that only show what would be.
+    pub fn load(&self) -> Result<Allocations, AllocationsError> {
+        self.read(false)
+    }
+
+    /// Does some work on the allocations and keeps what came of it. No other process has them in the meantime.
+    ///
+    /// The file is replaced in one step, and only if something changed: a crash leaves the old one or the new one. A
+    /// file that cannot be understood is moved aside, and the work starts with nothing remembered.
+    pub fn update<T>(&self, work: impl FnOnce(&mut Allocations) -> T) -> Result<T, AllocationsError> {
+        let lock = self.lock()?;
+        let before = self.read(true)?;
+        let mut allocations = before.clone();
+        let result = work(&mut allocations);
+        if allocations != before {
+            self.write(&allocations, &lock)?;
+        }
+        Ok(result)
+    }
+
+    /// Forgets everything, and removes the directory if nothing else is in it. It is no error if nothing is there.
+    pub fn remove(&self) -> Result<(), AllocationsError> {
+        for file in [FILE, NEW_FILE, CORRUPT_FILE] {
+            let path = self.directory.join(file);
+            absent_is_fine(fs::remove_file(&path)).map_err(|reason| failed("remove", &path, reason))?;
+        }
+        use io::ErrorKind::{DirectoryNotEmpty, ResourceBusy};
+        match fs::remove_dir(&self.directory) {
+            // Somebody else's files, or a mount: the directory is not ours alone.
+            Err(reason) if matches!(reason.kind(), DirectoryNotEmpty | ResourceBusy) => Ok(()),
+            result => absent_is_fine(result).map_err(|reason| failed("remove", &self.directory, reason)),
+        }
+    }
+
+    /// Locks the directory itself, so that no lock file is left behind. Waits for whoever has it.
+    fn lock(&self) -> Result<Flock<File>, AllocationsError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(|reason| failed("make the directory", &self.directory, reason))?;
+        let directory = File::open(&self.directory).map_err(|reason| failed("open", &self.directory, reason))?;
+        Flock::lock(directory, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| failed("lock", &self.directory, errno.into()))
+    }
+
+    /// Reads the file; `mend` moves it aside if it cannot be understood.
+    fn read(&self, mend: bool) -> Result<Allocations, AllocationsError> {
+        let path = self.directory.join(FILE);
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Allocations::default()),
-            Err(reason) => return Err(StateError { attempt: "read", path, reason }),
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(Allocations::default()),
+            Err(reason) => return Err(failed("read", &path, reason)),
         };
-        Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
-            warn!("{} does not hold allocations ({error}); starting without them", path.display());
-            Allocations::default()
-        }))
+        let fault = match serde_json::from_slice(&text) {
+            Ok(allocations) => return Ok(allocations),
+            Err(fault) => fault,
+        };
+        let aside = self.directory.join(CORRUPT_FILE);
+        tracing::warn!(
+            file = %path.display(),
+            %fault,
+            "cannot understand the remembered allocations; starting afresh, so Services may get other addresses and \
+             node ports than before; the file is kept as {}",
+            if mend { aside.display() } else { path.display() }
+        );
+        if mend {
+            fs::rename(&path, &aside).map_err(|reason| failed("move aside", &path, reason))?;
+        }
+        Ok(Allocations::default())
     }
 
-    /// Waits until nobody else has the state, and reads it. A file that cannot be understood is moved aside.
-    pub fn lock(&self) -> Result<LockedState, StateError> {
-        let failed = |attempt, path: &Path| {
-            let path = path.to_owned();
-            move |reason| StateError { attempt, path, reason }
+    /// Replaces the file, and does not return before it is on the disk. `directory` is the lock.
+    fn write(&self, allocations: &Allocations, directory: &File) -> Result<(), AllocationsError> {
+        let (new, path) = (self.directory.join(NEW_FILE), self.directory.join(FILE));
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            serde_json::to_writer_pretty(&mut file, allocations)?;
+            file.write_all(b"\n")?;
+            file.sync_all()
         };
-        fs::create_dir_all(&self.folder).map_err(failed("make the folder", &self.folder))?;
-        let path = self.folder.join(LOCK);
-        let lock = File::create(&path).map_err(failed("make the lock", &path))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| failed("lock", &path)(io::Error::from(errno)))?;
-        let allocations = self.read()?;
-        let file = self.folder.join(FILE);
-        let readable = fs::read(&file).ok().is_none_or(|text| serde_json::from_slice::<Allocations>(&text).is_ok());
-        if !readable {
-            let aside = self.folder.join(format!("{FILE}.corrupt"));
-            fs::rename(&file, &aside).map_err(failed("move aside", &file))?;
-        }
-        Ok(LockedState { file: self.clone(), written: allocations.clone(), allocations, _lock: lock })
-    }
-
-    /// Deletes what is remembered, and the folder if nothing else is in it. That there is none is no error.
-    pub fn remove(&self) -> Result<(), StateError> {
-        for name in [FILE, LOCK] {
-            let path = self.folder.join(name);
-            match fs::remove_file(&path) {
-                Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
-                    return Err(StateError { attempt: "remove", path, reason });
-                }
-                _ => {}
-            }
-        }
-        // Somebody else's files keep the folder; that is as it should be.
-        let _ = fs::remove_dir(&self.folder);
-        Ok(())
+        write().map_err(|reason| failed("write", &new, reason))?;
+        fs::rename(&new, &path).map_err(|reason| failed("replace", &path, reason))?;
+        directory.sync_all().map_err(|reason| failed("write", &self.directory, reason))
     }
 }
 
-impl LockedState {
-    /// What is remembered, to be brought up to date.
-    pub fn allocations(&mut self) -> &mut Allocations {
-        &mut self.allocations
-    }
+fn failed(attempt: &'static str, path: &Path, reason: io::Error) -> AllocationsError {
+    AllocationsError { attempt, path: path.to_owned(), reason }
+}
 
-    /// Writes what changed: a new file takes the place of the old one at once, so that a crash leaves one of the two.
-    pub fn save(self) -> Result<(), StateError> {
-        if self.allocations == self.written {
-            return Ok(());
-        }
-        let path = self.file.folder.join(FILE);
-        let fresh = self.file.folder.join(format!("{FILE}.new"));
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&fresh)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(&serde_json::to_vec_pretty(&self.allocations)?)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)
-        };
-        write().map_err(|reason| StateError { attempt: "write", path: path.clone(), reason })
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::PermissionsExt, thread};
+
     use super::*;
+    use crate::controlplane::Held;
 
-    fn remember(state: &StateFile, service: &str) {
-        let mut locked = state.lock().unwrap();
-        locked.allocations().services.insert(service.into(), Default::default());
-        locked.save().unwrap();
+    fn remember(store: &AllocationStore, service: &str) {
+        let held = Held { node_ports: [("80/TCP".to_owned(), 30008)].into(), ..Held::default() };
+        store.update(|allocations| allocations.services.insert(service.to_owned(), held)).unwrap();
     }
 
     #[test]
-    fn what_is_saved_is_read_again_and_removed_without_a_trace() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = StateFile::new(&folder.path().join("portolan"));
-        assert_eq!(state.read().unwrap(), Allocations::default());
-        remember(&state, "shop/web");
-        remember(&state, "shop/db");
-        let services: Vec<String> = state.read().unwrap().services.into_keys().collect();
-        assert_eq!(services, ["shop/db", "shop/web"]);
-        state.remove().unwrap();
-        state.remove().unwrap();
-        assert!(!folder.path().join("portolan").exists());
+    fn what_is_kept_comes_back_and_only_the_owner_can_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = AllocationStore::new(directory.path().join("a/b"));
+        assert_eq!(store.load().unwrap(), Allocations::default());
+        remember(&store, "default/kubia");
+        assert_eq!(store.load().unwrap().services["default/kubia"].node_ports["80/TCP"], 30008);
+        let mode = |path: &str| fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("a/b"), mode("a/b/allocations.json")), (0o700, 0o600));
+        store.remove().unwrap();
+        store.remove().unwrap();
+        assert!(!directory.path().join("a/b").exists());
     }
 
     #[test]
-    fn a_damaged_file_is_moved_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = StateFile::new(folder.path());
-        fs::write(folder.path().join(FILE), "{\"services\": [").unwrap();
-        assert_eq!(state.read().unwrap(), Allocations::default());
-        remember(&state, "shop/web");
-        assert!(folder.path().join("allocations.json.corrupt").exists());
-        assert_eq!(state.read().unwrap().services.len(), 1);
+    fn a_file_that_cannot_be_understood_is_moved_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = AllocationStore::new(directory.path());
+        fs::write(directory.path().join(FILE), "{\"services\": {\"a").unwrap();
+        assert_eq!(store.load().unwrap(), Allocations::default());
+        assert!(directory.path().join(FILE).exists(), "loading changes nothing");
+        remember(&store, "default/kubia");
+        assert_eq!(fs::read_to_string(directory.path().join(CORRUPT_FILE)).unwrap(), "{\"services\": {\"a");
+        assert_eq!(store.load().unwrap().services.len(), 1);
+    }
+
+    #[test]
+    fn processes_take_turns() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = AllocationStore::new(directory.path());
+        thread::scope(|scope| {
+            for i in 0..8 {
+                let store = &store;
+                scope.spawn(move || remember(store, &format!("default/s{i}")));
+            }
+        });
+        assert_eq!(store.load().unwrap().services.len(), 8);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_an_error_that_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        let error = AllocationStore::new(directory.path().join("file/state")).update(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot make the directory "), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This is an edge of the program: the modules here do input and output and hand plain values on.
 
-mod allocations;
+pub mod allocations;
 mod blame;
 mod decode;
 mod documents;
@@ -10,5 +10,3 @@ mod kinds;
 pub mod manifests;
 mod walk;
 pub mod watch;
-
-pub use allocations::{LockedState, StateError, StateFile};

@@ -117,7 +117,10 @@ impl DataPlane for MemoryDataPlane {
             return Err(KernelError::Refused { attempt: "committing in memory".into(), reason });
         }
         self.step(|contents| contents.switch(transaction))?;
-        self.step(|contents| contents.clear_away(transaction))?;
+        self.step(|contents| contents.clear_away(transaction)).map_err(|error| match error {
+            KernelError::Refused { attempt, reason } => KernelError::Failed { attempt, reason },
+            other => other,
+        })?;
         let groups = &self.contents.groups;
         self.remembered.retain(|(family, name, list), _| {
             groups.get(&(*family, name.clone())).is_some_and(|group| group.lists().any(|used| used == *list))
@@ -224,7 +227,8 @@ mod tests {
         let fill = Transaction { add_picks: vec![chain(3), chain(4)], add: vec![pick(3)], ..Transaction::default() };
         plane.commit(&fill).unwrap();
         refused(&mut plane, adding(pick(4)));
-        refused(&mut plane, Transaction { delete_picks: vec![chain(3)], ..Transaction::default() });
+        let busy = plane.commit(&Transaction { delete_picks: vec![chain(3)], ..Transaction::default() });
+        assert!(matches!(busy, Err(KernelError::Failed { .. })), "step 3: {busy:?}");
         let replace = Transaction { delete: vec![pick(3)], delete_picks: vec![chain(3)], ..adding(pick(4)) };
         plane.commit(&replace).unwrap();
         assert_eq!(plane.dump().unwrap().elements, [pick(4)]);

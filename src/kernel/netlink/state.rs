@@ -1,6 +1,9 @@
 //! Puts together everything that the kernel holds in our tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use super::{
     decode::{self, Names, pick_count},
@@ -14,6 +17,11 @@ use crate::{
     model::{Family, IpRange},
     tables::{Container, Element, List, PROGRAM_COMMENT, PickChain, Program, TableState},
 };
+
+/// How often a set is read before giving up on two readings that agree.
+const READINGS: usize = 10;
+/// So few elements fit into one piece of an answer.
+const IN_ONE_PIECE: usize = 64;
 
 /// Reads both tables.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
@@ -79,7 +87,7 @@ fn read_sets(
             Some(Container::ServiceNetworks) => {
                 elements.extend(read_ranges(reader, family, set, stranger)?.map(Element::ServiceNetwork));
             }
-            Some(container) => reader.elements(family, set, elements, |element| {
+            Some(container) => read_settled(reader, family, set, elements, |element| {
                 let decoded = decode::element(container, family, element, names);
                 if decoded.is_none() {
                     stranger(element);
@@ -93,6 +101,37 @@ fn read_sets(
         }
     }
     Ok(())
+}
+
+/// Reads a set until two readings in a row agree.
+///
+/// The kernel hands a large set out in pieces. While it moves the set to a larger hash table, which it does some time
+/// after many elements were added, a later piece can repeat an element or leave one out, and nothing says so.
+fn read_settled(
+    reader: &mut Reader<'_>,
+    family: Family,
+    set: &str,
+    elements: &mut Vec<Element>,
+    mut decode: impl FnMut(Attributes<'_>) -> Option<Element>,
+) -> Result<(), KernelError> {
+    let start = elements.len();
+    let mut last = None;
+    for _ in 0..READINGS {
+        elements.truncate(start);
+        let mut sum = 0u64;
+        reader.elements(family, set, elements, |element| {
+            let mut hasher = DefaultHasher::new();
+            decode::key_bytes(element).hash(&mut hasher);
+            sum = sum.wrapping_add(hasher.finish());
+            decode(element)
+        })?;
+        if elements.len() - start < IN_ONE_PIECE || last == Some(sum) {
+            return Ok(());
+        }
+        last = Some(sum);
+    }
+    let attempt = format!("reading {} {set}", family.nft());
+    Err(KernelError::Failed { attempt, reason: format!("it read differently {READINGS} times in a row") })
 }
 
 /// Reads an interval set.
