@@ -149,7 +149,7 @@ impl<K: DataPlane> Agent<K> {
         let mut nothing = Contents::default();
         let mut changes = self.desired.take_over(&mut nothing, true).changes;
         if self.keep_unknown {
-            let unknown = present.owners().filter(|o| matches!(o, Owner::Service(_)) && !changes.contains_key(o));
+            let unknown = present.owners().filter(|o| !changes.contains_key(o));
             let unknown: Vec<_> = unknown.filter_map(|o| Some((o.clone(), present.rows(o)?.clone()))).collect();
             changes.extend(unknown);
         }

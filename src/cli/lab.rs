@@ -193,9 +193,12 @@ fn show(scene: &Scene, lab: &Lab) -> anyhow::Result<()> {
         worlds.push((node.name.clone(), world));
     }
     let Some((first, world)) = worlds.first() else { anyhow::bail!("a lab without nodes") };
-    let mut desired = Desired::default();
-    desired.replace(world.clone(), scene.settings.clone());
-    let frontends = frontends(&desired);
+    let mut frontends: BTreeSet<(FrontendKind, Frontend)> = BTreeSet::new();
+    for (_, world) in &worlds {
+        let mut desired = Desired::default();
+        desired.replace(world.clone(), scene.settings.clone());
+        frontends.extend(frontends_of(&desired));
+    }
     let by_way_of_a_node: Vec<IpAddr> =
         frontends.iter().filter(|(kind, _)| *kind != FrontendKind::NodePort).map(|(_, f)| f.address).collect();
     lab.route(&by_way_of_a_node, first)?;
@@ -222,16 +225,14 @@ fn program(world: World, settings: Settings) -> anyhow::Result<usize> {
     Ok(agent.contents().state().elements.len())
 }
 
-/// The frontends of all Services, cluster IPs first.
-fn frontends(desired: &Desired) -> Vec<(FrontendKind, Frontend)> {
+/// The frontends of all Services on one node.
+fn frontends_of(desired: &Desired) -> Vec<(FrontendKind, Frontend)> {
     let plans = desired.world().services.keys().filter_map(|id| desired.plan(id));
     let ports = plans.flat_map(|plan| plan.ports).flat_map(|port| port.frontends);
-    let mut frontends: Vec<_> = ports.map(|f| (f.kind, f.frontend)).collect();
-    frontends.sort();
-    frontends
+    ports.map(|f| (f.kind, f.frontend)).collect()
 }
 
-fn call_everything(lab: &Lab, node: &str, frontends: &[(FrontendKind, Frontend)]) -> anyhow::Result<Vec<Row>> {
+fn call_everything(lab: &Lab, node: &str, frontends: &BTreeSet<(FrontendKind, Frontend)>) -> anyhow::Result<Vec<Row>> {
     let mut places: Vec<(String, Namespace)> = Vec::new();
     if let Some(pod) = lab.spec().pods.iter().find(|pod| !pod.host_network) {
         places.push((format!("pod {}", pod.name), lab.pod(&pod.namespace, &pod.name)?));

@@ -25,6 +25,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// How often the kernel is asked whether anybody changed its rules.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// After a look at the tables, the next one waits this many times as long as it took.
+const REST: u32 = 20;
+
 /// Keep the kernel true to the manifests, following their changes.
 ///
 /// Follows the files, the interfaces' addresses, and changes that others make to our tables. Ends on SIGTERM or SIGINT
@@ -120,11 +123,19 @@ struct Live {
     generation: u32,
     /// The last change failed or was refused in part
     unfinished: bool,
+    /// Not to read the tables again before: where others change rules all the time, looking must not cost more than a
+    /// small part of this processor
+    rest_until: Instant,
 }
 
 impl Live {
     fn new() -> Result<Self, KernelError> {
-        Ok(Self { agent: Agent::new(NetlinkDataPlane::open()?), generation: 0, unfinished: false })
+        Ok(Self {
+            agent: Agent::new(NetlinkDataPlane::open()?),
+            generation: 0,
+            unfinished: false,
+            rest_until: Instant::now(),
+        })
     }
 
     fn sync(&mut self) -> Result<(), KernelError> {
@@ -147,14 +158,18 @@ impl Follower for Live {
     }
 
     fn check(&mut self) -> Result<(), KernelError> {
-        let generation = self.agent.kernel().generation()?;
-        if generation != self.generation {
-            // Anybody's commit moves the generation, ours included: look before repairing.
-            self.agent.doubt();
-        } else if !self.unfinished {
+        let disturbed = self.agent.kernel().generation()? != self.generation && Instant::now() >= self.rest_until;
+        if !disturbed && !self.unfinished {
             return Ok(());
         }
-        self.sync()
+        // Anybody's commit moves the generation, in whatever table: look before repairing.
+        let started = Instant::now();
+        if disturbed {
+            self.agent.doubt();
+        }
+        let result = self.sync();
+        self.rest_until = Instant::now() + started.elapsed() * REST;
+        result
     }
 }
 

@@ -161,7 +161,7 @@ fn frontend_plan(
 ///
 /// If a range holds one of the node's own addresses, the load-balancer addresses are allowed too: the kernel may pick
 /// one of them as the source when the node itself connects.
-fn allowed_sources(service: &Service, family: Family, world: &World) -> Option<Vec<IpRange>> {
+pub(super) fn allowed_sources(service: &Service, family: Family, world: &World) -> Option<Vec<IpRange>> {
     let ranges = service.source_ranges.iter().filter(|r| Family::of(r.network()) == family);
     let mut ranges: Vec<_> = ranges.copied().collect();
     if ranges.is_empty() {

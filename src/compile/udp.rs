@@ -1,9 +1,12 @@
 //! Which endpoints an established UDP flow may belong to (section 5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use super::{Claims, FrontendKind};
-use crate::model::{Family, Frontend, Protocol, ServiceId, Target, World};
+use super::{Claims, FrontendKind, plan::allowed_sources};
+use crate::model::{Family, Frontend, IpRange, Protocol, ServiceId, Target, World};
 
 /// Where flows to a UDP frontend may go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,12 +15,20 @@ pub struct ServingTargets {
     pub targets: BTreeSet<Target>,
     /// The frontend is a node port: its address belongs to the node, so that untranslated flows may be somebody else's
     pub node_port: bool,
+    /// Who may come, if not everybody. The first packet of a flow was asked; a flow that nobody ever answered counts
+    /// as new with each packet, so it is asked again when this changes.
+    pub allowed: Option<Vec<IpRange>>,
 }
 
 impl ServingTargets {
     /// Whether untranslated packets of this frontend may belong to a process of the node.
     pub fn may_be_the_node(&self) -> bool {
         self.node_port && self.targets.is_empty()
+    }
+
+    /// Whether a client may come.
+    pub fn allows(&self, client: IpAddr) -> bool {
+        self.allowed.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(client)))
     }
 }
 
@@ -39,7 +50,9 @@ pub fn udp_frontends<'a>(
                 p.protocol == Protocol::Udp && number == Some(frontend.port)
             });
             let targets = port.map(|p| serving_targets(id, &p.name, frontend.family(), world)).unwrap_or_default();
-            serving.insert(*frontend, ServingTargets { targets, node_port });
+            let guarded = kind == FrontendKind::LoadBalancer;
+            let allowed = guarded.then(|| allowed_sources(service, frontend.family(), world)).flatten();
+            serving.insert(*frontend, ServingTargets { targets, node_port, allowed });
         }
     }
     serving

@@ -150,6 +150,9 @@ impl Manifests {
             // Objects without a name are not the same; each is refused later on.
             if first == second && !first.2.is_empty() {
                 superseded[*i] = true;
+                if self.objects[*i].object == self.objects[*j].object {
+                    continue; // said twice, and the same both times
+                }
                 let reason = format!("not used: {} gives it again, and the last one counts", self.objects[*j].origin);
                 self.notices.push(self.objects[*i].notice(Severity::Warning, "", reason));
             }

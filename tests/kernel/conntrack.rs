@@ -54,7 +54,7 @@ fn flows(table: &mut ConntrackTable, family: Family, protocol: Protocol) -> Vec<
 
 fn serving(frontend: Frontend, targets: &[Target]) -> BTreeMap<Frontend, ServingTargets> {
     let targets = BTreeSet::from_iter(targets.iter().copied());
-    BTreeMap::from([(frontend, ServingTargets { targets, node_port: false })])
+    BTreeMap::from([(frontend, ServingTargets { targets, ..ServingTargets::default() })])
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::{
 // Names and numbers of linux/netfilter/nfnetlink_conntrack.h.
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;
@@ -35,6 +36,8 @@ const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+/// The bit of the status that says that an answer was seen.
+const IPS_SEEN_REPLY: u32 = 1 << 1;
 /// The bit of a filter that compares CTA_PROTO_NUM; part of the interface, though no public header has it.
 const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
 
@@ -51,6 +54,8 @@ pub struct Flow {
     pub reply_source: Target,
     /// Where answers go: this node, if the source was hidden
     pub reply_destination: Target,
+    /// A packet was seen in the answer's direction
+    pub answered: bool,
     /// The entry's identity, so that a later entry of the same addresses is not mistaken for it
     pub id: Option<u32>,
     /// The conntrack zone, if it is not the default one
@@ -178,9 +183,10 @@ fn write_tuple(writer: &mut Writer, flow: &Flow) {
 fn flow(attributes: Attributes<'_>) -> Option<Flow> {
     let (protocol, source, destination) = tuple(attributes.nested(CTA_TUPLE_ORIG))?;
     let (_, reply_source, reply_destination) = tuple(attributes.nested(CTA_TUPLE_REPLY))?;
+    let answered = attributes.number(CTA_STATUS).is_some_and(|status| status & IPS_SEEN_REPLY != 0);
     let id = attributes.number(CTA_ID);
     let zone = attributes.get(CTA_ZONE).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes);
-    Some(Flow { protocol, source, destination, reply_source, reply_destination, id, zone })
+    Some(Flow { protocol, source, destination, reply_source, reply_destination, answered, id, zone })
 }
 
 fn tuple(attributes: Attributes<'_>) -> Option<(Protocol, Target, Target)> {

@@ -16,7 +16,10 @@ use crate::{
 /// * An entry *from* a frontend, translated neither way. When an untranslated entry is deleted while an answer is on
 ///   its way, that answer makes an entry the other way round, and the client's packets are then taken for replies.
 ///
-/// Entries to serving endpoints are never stale, and nothing but UDP is.
+/// * An entry that was never answered, of a client that the source ranges no longer allow: to the filters of other
+///   proxies each of its packets is a new connection.
+///
+/// Other entries to serving endpoints are never stale, and nothing but UDP is.
 pub fn is_stale(frontends: &BTreeMap<Frontend, ServingTargets>, flow: &Flow) -> bool {
     let serving =
         |end: Target| frontends.get(&Frontend { address: end.address, protocol: Protocol::Udp, port: end.port });
@@ -27,7 +30,8 @@ pub fn is_stale(frontends: &BTreeMap<Frontend, ServingTargets>, flow: &Flow) -> 
     if let Some(serving) = serving(flow.destination) {
         let served = serving.targets.contains(&flow.reply_source);
         let nodes_own = answers_itself && serving.may_be_the_node();
-        return !served && !nodes_own;
+        let unwelcome = !flow.answered && !serving.allows(flow.source.address);
+        return (!served && !nodes_own) || unwelcome;
     }
     let untranslated = answers_itself && flow.reply_destination == flow.source;
     serving(flow.source)
@@ -39,6 +43,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::model::IpRange;
 
     const CLIENT: &str = "10.9.0.1:5000";
     const NODE: &str = "192.0.2.1:40000";
@@ -60,8 +65,11 @@ mod tests {
         };
         let targets: BTreeSet<Target> = serving.iter().map(|text| target(text)).collect();
         let frontends = BTreeMap::from([
-            (frontend(VIP, Protocol::Udp), ServingTargets { targets: targets.clone(), node_port: false }),
-            (frontend(NODE_PORT, Protocol::Udp), ServingTargets { targets, node_port: true }),
+            (frontend(VIP, Protocol::Udp), ServingTargets { targets: targets.clone(), ..ServingTargets::default() }),
+            (
+                frontend(NODE_PORT, Protocol::Udp),
+                ServingTargets { targets, node_port: true, ..ServingTargets::default() },
+            ),
         ]);
         let flow = Flow {
             protocol: Protocol::Udp,
@@ -69,6 +77,7 @@ mod tests {
             destination: target(destination),
             reply_source: target(reply_source),
             reply_destination: target(reply_destination),
+            answered: true,
             id: None,
             zone: None,
         };
@@ -114,6 +123,31 @@ mod tests {
     fn an_endpoint_at_the_frontends_own_address_may_open_flows() {
         assert!(!stale(&[VIP], VIP, CLIENT, CLIENT, VIP));
         assert!(!stale(&[VIP], CLIENT, VIP, VIP, CLIENT));
+    }
+
+    #[test]
+    fn a_client_that_may_no_longer_come_loses_the_flow_that_was_never_answered() {
+        let all = |last| Some(vec![IpRange { first: [10, 9, 0, 0].into(), last }]);
+        let flow = |answered| Flow {
+            protocol: Protocol::Udp,
+            source: target(CLIENT),
+            destination: target(VIP),
+            reply_source: target(SERVING),
+            reply_destination: target(CLIENT),
+            answered,
+            id: None,
+            zone: None,
+        };
+        let stale = |answered, allowed| {
+            let Target { address, port } = target(VIP);
+            let targets = BTreeSet::from([target(SERVING)]);
+            let serving = ServingTargets { targets, allowed, ..ServingTargets::default() };
+            is_stale(&BTreeMap::from([(Frontend { address, protocol: Protocol::Udp, port }, serving)]), &flow(answered))
+        };
+        assert!(stale(false, all([10, 9, 0, 0].into())));
+        assert!(!stale(false, all([10, 9, 0, 1].into())), "may come");
+        assert!(!stale(false, None), "everybody may come");
+        assert!(!stale(true, all([10, 9, 0, 0].into())), "established");
     }
 
     #[test]
