@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Allocations, Completed, Options, complete};
 use crate::{
-    objects::{EndpointSlice, Object, Pod, Service},
+    objects::{EndpointSlice, Object, Service},
     source::manifests::read_text,
 };
 
@@ -38,20 +38,13 @@ impl Completed {
 
     /// All EndpointSlices.
     pub fn slices(&self) -> Vec<&EndpointSlice> {
-        let slice = |object| match object {
-            &Object::EndpointSlice(ref slice) => Some(slice),
-            _ => None,
-        };
-        self.objects.iter().filter_map(|l| slice(&l.object)).collect()
-    }
-
-    /// All Pods.
-    pub fn pods(&self) -> Vec<&Pod> {
-        let pod = |object| match object {
-            &Object::Pod(ref pod) => Some(pod),
-            _ => None,
-        };
-        self.objects.iter().filter_map(|l| pod(&l.object)).collect()
+        let mut slices = Vec::new();
+        for located in &self.objects {
+            if let Object::EndpointSlice(slice) = &located.object {
+                slices.push(slice);
+            }
+        }
+        slices
     }
 
     /// The notices as a user sees them, without file and line.
