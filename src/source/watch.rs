@@ -240,7 +240,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.yaml");
         fs::write(&file, "a").unwrap();
-        let mut watch = ManifestWatch::new(&[file.clone()]);
+        let mut watch = ManifestWatch::new(std::slice::from_ref(&file));
         for text in ["b", "c", "d"] {
             write(&file, text);
             assert!(is_reported(&mut watch).await, "{text}");
@@ -267,7 +267,7 @@ mod tests {
         publish("..1");
         symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
         for path in [root.to_owned(), root.join("a.yaml")] {
-            let mut watch = ManifestWatch::new(&[path.clone()]);
+            let mut watch = ManifestWatch::new(std::slice::from_ref(&path));
             publish(if path == root { "..2" } else { "..3" });
             assert!(is_reported(&mut watch).await, "{}", path.display());
         }
@@ -289,7 +289,7 @@ mod tests {
     async fn a_directory_that_comes_later_is_followed() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("later");
-        let mut watch = ManifestWatch::new(&[root.clone()]);
+        let mut watch = ManifestWatch::new(std::slice::from_ref(&root));
         fs::create_dir(&root).unwrap();
         assert!(is_reported(&mut watch).await);
         quiet(&mut watch).await;
