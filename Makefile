@@ -78,6 +78,6 @@ lint: ## Check format and lints
 
 rules-json: UPDATE_EXPECT := 1
 rules-json: deps ## Write rules/*.json anew after a change of rules/*.nft
-	$(or $(CARGO_RUN),cargo) test --locked --test nft_json -- rules_json_is_what_nft_makes_of_the_program
+	$(or $(CARGO_RUN),cargo) test --locked --test kernel -- rules_json_is_what_nft_makes_of_the_program
 
 .ONESHELL:

@@ -4,8 +4,6 @@
 //! The client sends a datagram from a new port to the Service and waits for the echo; the variants take turns, so that
 //! whatever else the machine does meets all of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark stops at the first surprise")]
-
 mod common;
 
 use std::{

@@ -3,18 +3,15 @@
 //! `cargo bench --bench programming` prints Markdown tables; docs/benchmarks.md holds a copy. Every row is measured in
 //! a process and a network namespace of its own. `--quick` leaves out the largest rows.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark stops at the first surprise")]
-
 mod common;
-mod kube_proxy_shape;
 
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use common::kube_proxy_shape::Shape;
 use common::{Cluster, Table, mebibytes, milliseconds, peak_memory};
-use kube_proxy_shape::Shape;
 use portolan::{
     agent::Agent,
     desired::Desired,

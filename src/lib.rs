@@ -5,7 +5,11 @@
 //! them, `cli` the commands. `controlplane` does the API server's work where there is none, and `lab` is a
 //! cluster in network namespaces. ARCHITECTURE.md has the map and the invariants.
 
+// A panic on input would end the data plane's keeper: every exception carries its reason. Tests panic to fail.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod agent;
+pub mod cli;
 pub mod compile;
 pub mod controlplane;
 pub mod desired;

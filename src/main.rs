@@ -1,3 +1,15 @@
 //! The command `portolan`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match portolan::cli::run(portolan::cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("portolan: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

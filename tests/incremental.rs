@@ -45,7 +45,7 @@ fn carry_out(state: &mut TableState, transaction: &Transaction) {
 fn assert_references(state: &TableState) {
     for element in &state.elements {
         match element {
-            Element::Pick { frontend, list, count } => {
+            Element::Pick { frontend, list, count, .. } => {
                 let pick = PickChain { family: frontend.family(), list: *list, count: *count };
                 assert!(state.picks.contains(&pick), "{element:?} leads nowhere");
             }

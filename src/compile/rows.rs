@@ -48,53 +48,62 @@ fn port_rows(port: &PortPlan, held: &HeldSlots, rows: &mut Rows) {
     let owner: Arc<str> = fit_comment(&port.id.to_string()).into();
     let group = affinity_group(port);
     for frontend in &port.frontends {
-        frontend_rows(port, frontend, &owner, held, rows);
-        if let Some(group) = &group {
-            sticky_rows(frontend, &group.name, rows);
+        frontend_rows(frontend, &owner, rows);
+        for (list, targets) in lists_in_use(frontend, port) {
+            let held = held.get(&(frontend.frontend, list)).map_or(&[][..], Vec::as_slice);
+            slot_rows(frontend.frontend, list, &assign(held, targets), group.is_some(), rows);
+            if let Some(group) = &group {
+                let group = group.name.clone();
+                rows.elements.push(Element::Sticky { frontend: frontend.frontend, list, group });
+            }
+        }
+        if let Some(group) = group.as_ref().filter(|_| frontend.all || frontend.local) {
+            rows.elements.push(Element::Learner { frontend: frontend.frontend, group: group.name.clone() });
         }
     }
-    let protocol = port.id.protocol;
-    rows.elements.extend(port.hairpins.iter().map(|target| Element::Hairpin { target: *target, protocol }));
+    rows.elements.extend(port.hairpins.iter().map(|target| Element::Hairpin(target.address)));
     if let Some(group) = group {
-        for (list, on, targets) in
-            [(List::All, group.all, &port.selection.all), (List::Local, group.local, &port.selection.local)]
-        {
-            let member = |target: &Target| Element::Member { group: group.name.clone(), list, target: *target };
-            rows.elements.extend(targets.iter().filter(|_| on).map(member));
-        }
+        group_rows(port, &group, rows);
         rows.groups.push(group);
     }
 }
 
-fn frontend_rows(port: &PortPlan, plan: &FrontendPlan, owner: &Arc<str>, held: &HeldSlots, rows: &mut Rows) {
+fn frontend_rows(plan: &FrontendPlan, owner: &Arc<str>, rows: &mut Rows) {
     let frontend = plan.frontend;
-    if plan.all || plan.local {
-        rows.elements.push(Element::Frontend { frontend, policy: plan.policy, owner: owner.clone() });
+    // A guarded frontend without endpoints still tells those who may not come: dropped, not refused.
+    let guarded = plan.allowed.is_some();
+    if plan.all || plan.local || guarded {
+        rows.elements.push(Element::Frontend { frontend, policy: plan.policy, guarded, owner: owner.clone() });
     }
     if let Some(verdict) = plan.dead_end {
         rows.elements.push(Element::DeadEnd { frontend, verdict, owner: owner.clone() });
     }
-    if let Some(ranges) = &plan.allowed {
-        rows.elements.push(Element::Guarded(frontend));
-        rows.elements.extend(ranges.iter().map(|range| Element::AllowedSource { frontend, range: *range }));
-    }
-    let lists = [(List::All, plan.all, &port.selection.all), (List::Local, plan.local, &port.selection.local)];
-    for (list, _, targets) in lists.into_iter().filter(|(_, on, _)| *on) {
-        let targets = &targets[..targets.len().min(MOST_ENDPOINTS)];
-        let placed = assign(held.get(&(frontend, list)).map_or(&[], Vec::as_slice), targets);
-        rows.elements.push(Element::Pick { frontend, list, count: placed.len() as u16 });
-        let slots = (list.first_slot()..=u16::MAX).zip(placed);
-        rows.elements.extend(slots.map(|(slot, target)| Element::Slot { frontend, slot, target }));
-    }
+    let ranges = plan.allowed.iter().flatten();
+    rows.elements.extend(ranges.map(|range| Element::AllowedSource { frontend, range: *range }));
 }
 
-fn sticky_rows(plan: &FrontendPlan, group: &Arc<str>, rows: &mut Rows) {
-    let frontend = plan.frontend;
-    for (list, _) in [(List::All, plan.all), (List::Local, plan.local)].into_iter().filter(|(_, on)| *on) {
-        rows.elements.push(Element::Sticky { frontend, list, group: group.clone() });
-    }
-    if plan.all || plan.local {
-        rows.elements.push(Element::Learner { frontend, group: group.clone() });
+/// The lists that a frontend uses, with their endpoints: as many as there are slots.
+fn lists_in_use<'a>(
+    frontend: &FrontendPlan,
+    port: &'a PortPlan,
+) -> impl Iterator<Item = (List, &'a [Target])> + use<'a> {
+    let all = frontend.all.then_some((List::All, port.selection.all.as_slice()));
+    let local = frontend.local.then_some((List::Local, port.selection.local.as_slice()));
+    all.into_iter().chain(local).map(|(list, targets)| (list, &targets[..targets.len().min(MOST_ENDPOINTS)]))
+}
+
+fn slot_rows(frontend: Frontend, list: List, placed: &[Target], first: bool, rows: &mut Rows) {
+    rows.elements.push(Element::Pick { frontend, list, first, count: placed.len() as u16 });
+    let slots = (list.first_slot()..=u16::MAX).zip(placed);
+    rows.elements.extend(slots.map(|(slot, target)| Element::Slot { frontend, slot, target: *target }));
+}
+
+fn group_rows(port: &PortPlan, group: &AffinityGroup, rows: &mut Rows) {
+    let all = port.selection.all.iter().filter(|_| group.all).map(|target| (List::All, *target));
+    let local = port.selection.local.iter().filter(|_| group.local).map(|target| (List::Local, *target));
+    for (list, target) in all.chain(local) {
+        rows.elements.push(Element::Member { group: group.name.clone(), list, target });
+        rows.elements.push(Element::Remembered { target, protocol: port.id.protocol });
     }
 }
 

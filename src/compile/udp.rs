@@ -14,6 +14,13 @@ pub struct ServingTargets {
     pub node_port: bool,
 }
 
+impl ServingTargets {
+    /// Whether untranslated packets of this frontend may belong to a process of the node.
+    pub fn may_be_the_node(&self) -> bool {
+        self.node_port && self.targets.is_empty()
+    }
+}
+
 /// The UDP frontends of the given Services with the endpoints that serve them.
 pub fn udp_frontends<'a>(
     services: impl Iterator<Item = &'a ServiceId>,

@@ -8,7 +8,7 @@ pub enum KernelError {
         attempt: String,
     },
     /// The kernel understood and said no: some element or rule is at fault. The caller can look for the culprit.
-    #[error("{attempt}: the kernel refused: {reason}")]
+    #[error("{attempt}: refused: {reason}")]
     Refused {
         /// What was attempted
         attempt: String,

@@ -10,6 +10,8 @@ use crate::{
     tables::{AffinityGroup, List, Program, TableState, Transaction},
 };
 
+pub mod addresses;
+pub mod conntrack;
 mod error;
 mod memory;
 mod netlink;
@@ -49,8 +51,9 @@ pub trait DataPlane {
     /// Service behaviour). Returns how many.
     fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError>;
 
-    /// Carries out all three steps. `Refused` means that packets see no change; after any other error the caller must
-    /// read the tables again. A failure of step 3 is never `Refused`.
+    /// Carries out all three steps, each that holds something as one change of the ruleset. `Refused` means that packets
+    /// see no change; a failure of step 3 is never `Refused`. After any other error, only [`DataPlane::dump`] says what
+    /// has become of the rest.
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError>;
 
     /// Deletes our tables, and with them everything in them. Absent tables are no error.
@@ -61,7 +64,7 @@ pub trait DataPlane {
 
     /// Compares the programs' own chains with what the kernel has, and returns those that somebody edited or deleted,
     /// as `family chain name`; empty means that the program is intact. Elements, pick chains and affinity groups are
-    /// compared through [`DataPlane::dump`].
+    /// compared through [`DataPlane::dump`]. Moves the generation when it sees a program for the first time.
     fn damaged_chains(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
 
     /// The clients that a group remembers for one of its lists.

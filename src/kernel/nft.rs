@@ -38,7 +38,7 @@ pub fn run(text: &str, check: bool, attempt: &str) -> Result<(), KernelError> {
     if output.status.code().is_none() || words.is_empty() {
         return Err(KernelError::Failed { attempt, reason: format!("`nft` ended with {}: {words}", output.status) });
     }
-    Err(KernelError::Refused { attempt, reason: words.to_owned() })
+    Err(KernelError::Refused { attempt, reason: format!("nft says: {words}") })
 }
 
 /// Starts nft, writes the text to it and waits for its end.

@@ -1,7 +1,4 @@
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -73,11 +70,6 @@ fn number(address: IpAddr) -> u128 {
         IpAddr::V4(a) => u128::from(u32::from(a)),
         IpAddr::V6(a) => u128::from(a),
     }
-}
-
-/// The inverse of [`number`].
-pub(crate) fn address(number: u128, v4: bool) -> IpAddr {
-    if v4 { Ipv4Addr::from(number as u32).into() } else { Ipv6Addr::from(number).into() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! This is an edge of the program: the modules here do input and output and hand plain values on.
 
-pub mod allocations;
+mod allocations;
 mod blame;
 mod decode;
 mod documents;
@@ -10,3 +10,5 @@ mod kinds;
 pub mod manifests;
 mod walk;
 pub mod watch;
+
+pub use allocations::{LockedState, StateError, StateFile};

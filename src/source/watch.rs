@@ -26,12 +26,12 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// Follows manifests. Dropping it ends the watch.
 #[derive(Debug)]
-pub struct ManifestWatch {
+pub struct Watch {
     changes: mpsc::Receiver<()>,
     task: JoinHandle<()>,
 }
 
-impl ManifestWatch {
+impl Watch {
     /// Follows files and directories (with everything below them). Changes after this call are reported, so read the
     /// manifests after it. Paths need not exist. Must be called in a tokio runtime with time enabled.
     pub fn new(paths: &[PathBuf]) -> Self {
@@ -51,7 +51,7 @@ impl ManifestWatch {
     }
 }
 
-impl Drop for ManifestWatch {
+impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -200,12 +200,12 @@ mod tests {
     /// Long enough for a change to be reported on a busy machine, and shorter than [`POLL`].
     const SOON: Duration = Duration::from_millis(1500);
 
-    async fn is_reported(watch: &mut ManifestWatch) -> bool {
+    async fn is_reported(watch: &mut Watch) -> bool {
         timeout(SOON, watch.changed()).await.is_ok()
     }
 
     /// Waits until nothing is reported any more.
-    async fn quiet(watch: &mut ManifestWatch) {
+    async fn quiet(watch: &mut Watch) {
         while timeout(SETTLE * 4, watch.changed()).await.is_ok() {}
     }
 
@@ -219,7 +219,7 @@ mod tests {
     async fn changes_below_a_directory_are_reported() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let mut watch = ManifestWatch::new(&[root.to_owned()]);
+        let mut watch = Watch::new(&[root.to_owned()]);
         fs::write(root.join("a.yaml"), "a").unwrap();
         assert!(is_reported(&mut watch).await, "a new file");
         fs::read(root.join("a.yaml")).unwrap();
@@ -240,7 +240,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.yaml");
         fs::write(&file, "a").unwrap();
-        let mut watch = ManifestWatch::new(std::slice::from_ref(&file));
+        let mut watch = Watch::new(std::slice::from_ref(&file));
         for text in ["b", "c", "d"] {
             write(&file, text);
             assert!(is_reported(&mut watch).await, "{text}");
@@ -267,7 +267,7 @@ mod tests {
         publish("..1");
         symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
         for path in [root.to_owned(), root.join("a.yaml")] {
-            let mut watch = ManifestWatch::new(std::slice::from_ref(&path));
+            let mut watch = Watch::new(std::slice::from_ref(&path));
             publish(if path == root { "..2" } else { "..3" });
             assert!(is_reported(&mut watch).await, "{}", path.display());
         }
@@ -277,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn many_changes_at_once_are_one_report() {
         let directory = tempfile::tempdir().unwrap();
-        let mut watch = ManifestWatch::new(&[directory.path().to_owned()]);
+        let mut watch = Watch::new(&[directory.path().to_owned()]);
         for i in 0..200 {
             fs::write(directory.path().join(format!("{i}.yaml")), "a").unwrap();
         }
@@ -289,7 +289,7 @@ mod tests {
     async fn a_directory_that_comes_later_is_followed() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("later");
-        let mut watch = ManifestWatch::new(std::slice::from_ref(&root));
+        let mut watch = Watch::new(std::slice::from_ref(&root));
         fs::create_dir(&root).unwrap();
         assert!(is_reported(&mut watch).await);
         quiet(&mut watch).await;

@@ -202,7 +202,7 @@ impl Contents {
         for (element, by) in self.by_owner(changes) {
             if is_shared(element) {
                 *moves.shared.entry(element.clone()).or_default() += by;
-            } else if let Element::Pick { frontend, list, count } = element {
+            } else if let Element::Pick { frontend, list, count, .. } = element {
                 let pick = PickChain { family: frontend.family(), list: *list, count: *count };
                 *moves.picks.entry(pick).or_default() += by;
             }
@@ -237,7 +237,14 @@ impl Contents {
 
 /// Elements that several owners may want: two Services can have one endpoint, two ports one cluster IP.
 fn is_shared(element: &Element) -> bool {
-    matches!(element, Element::ClusterIp(_) | Element::Hairpin { .. } | Element::Pods(_) | Element::ServiceNetwork(_))
+    matches!(
+        element,
+        Element::ClusterIp(_)
+            | Element::Hairpin(_)
+            | Element::Remembered { .. }
+            | Element::Pods(_)
+            | Element::ServiceNetwork(_)
+    )
 }
 
 /// The count now, if the thing exists, and the count after.

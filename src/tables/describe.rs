@@ -65,17 +65,19 @@ fn fact(element: &Element) -> Option<(String, Option<Frontend>)> {
         Element::ServiceNetwork(range) => format!("service network {range}"),
         Element::Pods(range) => format!("pod range {range}"),
         Element::ClusterIp(address) => format!("cluster IP {address}"),
-        Element::Hairpin { target, protocol } => format!("hairpin rule for {target}/{protocol}"),
-        Element::Guarded(_) => "source ranges".to_owned(),
+        Element::Hairpin(address) => format!("hairpin rule for {address}"),
         Element::AllowedSource { range, .. } => format!("source range {range}"),
-        Element::Frontend { policy, .. } => format!("frontend with policy {}", policy_name(*policy)),
+        Element::Frontend { policy, guarded, .. } => {
+            let ranges = if *guarded { " and source ranges" } else { "" };
+            format!("frontend with policy {}{ranges}", policy_name(*policy))
+        }
         Element::DeadEnd { verdict: DeadEnd::Refuse, .. } => "refusal (no endpoints)".to_owned(),
         Element::DeadEnd { verdict: DeadEnd::Drop, .. } => "drop (no endpoints on this node)".to_owned(),
         Element::Slot { slot, target, .. } => endpoint_name(*slot, target),
         Element::Pick { count, list, .. } => format!("choice among {count} {}", endpoints_name(*list)),
         Element::Sticky { .. } => "affinity look-up".to_owned(),
         Element::Learner { .. } => "affinity memory".to_owned(),
-        Element::Member { .. } => return None,
+        Element::Member { .. } | Element::Remembered { .. } => return None,
     };
     Some((what, element.frontend().copied()))
 }

@@ -44,6 +44,11 @@ impl Policy {
     }
 }
 
+/// What stands in front of the name of a policy chain that asks for source ranges first.
+pub fn guard_prefix(guarded: bool) -> &'static str {
+    if guarded { "guarded-" } else { "" }
+}
+
 /// What happens to new connections to a frontend that cannot be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeadEnd {
@@ -73,15 +78,15 @@ pub enum Element {
     Pods(IpRange),
     /// set `cluster-ips`
     ClusterIp(IpAddr),
-    /// set `hairpin`: this endpoint to itself
-    Hairpin {
+    /// set `hairpin`: this endpoint's address to itself
+    Hairpin(IpAddr),
+    /// set `remembered`: an endpoint that some affinity group remembers clients for
+    Remembered {
         /// The endpoint
         target: Target,
         /// Its protocol
         protocol: Protocol,
     },
-    /// set `guarded`
-    Guarded(Frontend),
     /// set `allowed-sources`
     AllowedSource {
         /// The guarded frontend
@@ -95,6 +100,8 @@ pub enum Element {
         frontend: Frontend,
         /// `goto` this chain
         policy: Policy,
+        /// By way of the chain `guarded-…` of an external policy, which asks `allowed-sources`
+        guarded: bool,
         /// Comment
         owner: Arc<str>,
     },
@@ -107,12 +114,14 @@ pub enum Element {
         /// Comment
         owner: Arc<str>,
     },
-    /// map `picks` or `local-picks`
+    /// map `picks` or `local-picks`; with affinity `first-picks` or `local-first-picks`
     Pick {
         /// Key
         frontend: Frontend,
-        /// Which of the two
+        /// Which list
         list: List,
+        /// Only for clients that `sticky-X` does not know
+        first: bool,
         /// `goto pick-N` or `goto local-pick-N`; at least 1
         count: u16,
     },
@@ -125,7 +134,7 @@ pub enum Element {
         /// The endpoint
         target: Target,
     },
-    /// map `sticky` or `local-sticky`: `jump sticky-X` or `jump local-sticky-X`
+    /// map `picks` or `local-picks`, with affinity: `goto sticky-X` or `goto local-sticky-X`
     Sticky {
         /// Key
         frontend: Frontend,
@@ -179,7 +188,8 @@ impl Element {
         match self {
             Element::ServiceNetwork(range) | Element::Pods(range) => Family::of(range.first),
             Element::ClusterIp(address) => Family::of(*address),
-            Element::Hairpin { target, .. } | Element::Member { target, .. } => Family::of(target.address),
+            Element::Hairpin(address) => Family::of(*address),
+            Element::Remembered { target, .. } | Element::Member { target, .. } => Family::of(target.address),
             _ => self.frontend().map_or(Family::V4, Frontend::family),
         }
     }
@@ -187,8 +197,7 @@ impl Element {
     /// The frontend in the element's key, if it has one.
     pub fn frontend(&self) -> Option<&Frontend> {
         match self {
-            Element::Guarded(frontend)
-            | Element::AllowedSource { frontend, .. }
+            Element::AllowedSource { frontend, .. }
             | Element::Frontend { frontend, .. }
             | Element::DeadEnd { frontend, .. }
             | Element::Pick { frontend, .. }
@@ -198,7 +207,8 @@ impl Element {
             Element::ServiceNetwork(_)
             | Element::Pods(_)
             | Element::ClusterIp(_)
-            | Element::Hairpin { .. }
+            | Element::Hairpin(_)
+            | Element::Remembered { .. }
             | Element::Member { .. } => None,
         }
     }
@@ -209,16 +219,18 @@ impl Element {
             Element::ServiceNetwork(_) => Container::ServiceNetworks,
             Element::Pods(_) => Container::Pods,
             Element::ClusterIp(_) => Container::ClusterIps,
-            Element::Hairpin { .. } => Container::Hairpin,
-            Element::Guarded(_) => Container::Guarded,
+            Element::Hairpin(_) => Container::Hairpin,
+            Element::Remembered { .. } => Container::Remembered,
             Element::AllowedSource { .. } => Container::AllowedSources,
             Element::Frontend { .. } => Container::Frontends,
             Element::DeadEnd { .. } => Container::DeadEnds,
-            Element::Pick { list: List::All, .. } => Container::Picks,
-            Element::Pick { list: List::Local, .. } => Container::LocalPicks,
+            Element::Pick { list: List::All, first: true, .. } => Container::FirstPicks,
+            Element::Pick { list: List::Local, first: true, .. } => Container::LocalFirstPicks,
+            Element::Pick { list: List::All, .. } | Element::Sticky { list: List::All, .. } => Container::Picks,
+            Element::Pick { list: List::Local, .. } | Element::Sticky { list: List::Local, .. } => {
+                Container::LocalPicks
+            }
             Element::Slot { .. } => Container::Endpoints,
-            Element::Sticky { list: List::All, .. } => Container::Sticky,
-            Element::Sticky { list: List::Local, .. } => Container::LocalSticky,
             Element::Learner { .. } => Container::Learners,
             Element::Member { group, list, .. } => Container::Members { group, list: *list },
         }
@@ -231,15 +243,17 @@ impl fmt::Display for Element {
         match self {
             Element::ServiceNetwork(range) | Element::Pods(range) => write!(f, "{range}"),
             Element::ClusterIp(address) => write!(f, "{address}"),
-            Element::Hairpin { target, protocol } => write!(f, "{target}/{protocol}"),
-            Element::Guarded(frontend) => write!(f, "{frontend}"),
+            Element::Hairpin(address) => write!(f, "{address}"),
+            Element::Remembered { target, protocol } => write!(f, "{target}/{protocol}"),
             Element::AllowedSource { frontend, range } => write!(f, "{frontend} from {range}"),
-            Element::Frontend { frontend, policy, owner } => write!(f, "{frontend} -> {} ({owner})", policy.chain()),
+            Element::Frontend { frontend, policy, guarded, owner } => {
+                write!(f, "{frontend} -> {}{} ({owner})", guard_prefix(*guarded), policy.chain())
+            }
             Element::DeadEnd { frontend, verdict: DeadEnd::Refuse, owner } => {
                 write!(f, "{frontend} -> refuse ({owner})")
             }
             Element::DeadEnd { frontend, verdict: DeadEnd::Drop, owner } => write!(f, "{frontend} -> drop ({owner})"),
-            Element::Pick { frontend, list, count } => write!(f, "{frontend} -> {}pick-{count}", list.prefix()),
+            Element::Pick { frontend, list, count, .. } => write!(f, "{frontend} -> {}pick-{count}", list.prefix()),
             Element::Slot { frontend, slot, target } => write!(f, "{frontend} slot {slot} -> {target}"),
             Element::Sticky { frontend, list, group } => write!(f, "{frontend} -> {}sticky-{group}", list.prefix()),
             Element::Learner { frontend, group } => write!(f, "{frontend} -> learn-{group}"),
@@ -261,10 +275,10 @@ pub enum Container<'a> {
     ServiceNetworks,
     Pods,
     Hairpin,
-    Guarded,
     AllowedSources,
-    Sticky,
-    LocalSticky,
+    FirstPicks,
+    LocalFirstPicks,
+    Remembered,
     Learners,
     Members { group: &'a str, list: List },
 }
@@ -281,10 +295,10 @@ impl Container<'_> {
         Container::ServiceNetworks,
         Container::Pods,
         Container::Hairpin,
-        Container::Guarded,
         Container::AllowedSources,
-        Container::Sticky,
-        Container::LocalSticky,
+        Container::FirstPicks,
+        Container::LocalFirstPicks,
+        Container::Remembered,
         Container::Learners,
     ];
 
@@ -300,10 +314,10 @@ impl Container<'_> {
             Container::ServiceNetworks => "service-networks".into(),
             Container::Pods => "pods".into(),
             Container::Hairpin => "hairpin".into(),
-            Container::Guarded => "guarded".into(),
             Container::AllowedSources => "allowed-sources".into(),
-            Container::Sticky => "sticky".into(),
-            Container::LocalSticky => "local-sticky".into(),
+            Container::FirstPicks => "first-picks".into(),
+            Container::LocalFirstPicks => "local-first-picks".into(),
+            Container::Remembered => "remembered".into(),
             Container::Learners => "learners".into(),
             Container::Members { group, list } => group::members(group, *list),
         }

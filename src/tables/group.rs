@@ -7,7 +7,7 @@ use super::List;
 use crate::model::Family;
 
 /// Clients that one list of a group remembers at most; nft wants a bound for maps that packets write to.
-const CLIENTS: u32 = 65536;
+pub(super) const CLIENTS: u32 = 65536;
 
 /// What belongs to one service port with session affinity, in one family: its chains, maps and sets.
 ///
@@ -114,7 +114,8 @@ fn write_list(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Resu
     }
     writeln!(text, "\tchain {sticky} {{")?;
     write!(text, "\t\tmeta l4proto {{ tcp, udp, sctp }} ")?;
-    writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}\n\t}}")
+    writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}")?;
+    writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks\n\t}}", list.prefix())
 }
 
 /// The rule that remembers a pick from one list. Only its own endpoints: a client must never be sent by a Local policy
@@ -130,4 +131,53 @@ fn write_learn_rule(text: &mut String, group: &AffinityGroup, list: List) -> fmt
 /// The name of the set of endpoints that clients of a group may be remembered for.
 pub(super) fn members(group: &str, list: List) -> String {
     format!("{}members-{group}", list.prefix())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_holds_every_list_in_use() {
+        let group =
+            AffinityGroup { family: Family::V6, name: "shop/web/tcp".into(), timeout: 90, all: false, local: true };
+        let body = "table ip6 portolan {
+\tset local-members-shop/web/tcp {
+\t\ttypeof ip6 daddr . th dport
+\t}
+\tmap local-affinity-shop/web/tcp-address {
+\t\ttypeof ip6 saddr : ip6 daddr
+\t\tsize 65536
+\t\tflags dynamic,timeout
+\t}
+\tmap local-affinity-shop/web/tcp-port {
+\t\ttypeof ip6 saddr : th dport
+\t\tsize 65536
+\t\tflags dynamic,timeout
+\t}
+\tchain local-sticky-shop/web/tcp {
+\t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to ip6 saddr map @local-affinity-shop/web/tcp-address : ip6 saddr map \
+                    @local-affinity-shop/web/tcp-port
+\t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
+\t}
+\tchain learn-shop/web/tcp {
+\t\tip6 daddr . th dport @local-members-shop/web/tcp update @local-affinity-shop/web/tcp-address { ct original ip6 \
+                    saddr timeout 90s : ip6 daddr } update @local-affinity-shop/web/tcp-port { ct original ip6 saddr \
+                    timeout 90s : th dport }
+\t}
+}
+";
+        assert_eq!(group_text(&group, "portolan", false), body);
+        let chains = "table ip6 x {
+\tchain local-sticky-shop/web/tcp {
+\t}
+\tchain learn-shop/web/tcp {
+\t}
+}
+flush chain ip6 x local-sticky-shop/web/tcp
+flush chain ip6 x learn-shop/web/tcp
+";
+        let rewritten = format!("{chains}{}", body.replace("portolan", "x"));
+        assert_eq!(group_text(&group, "x", true), rewritten);
+    }
 }

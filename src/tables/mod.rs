@@ -1,12 +1,14 @@
 //! The wanted contents of the kernel's maps and sets, and the difference between two such states.
 //!
 //! The types here say what the program in `rules/` is to hold; [`crate::kernel`] turns them into netlink messages, and
-//! [`nft_text`] into nft text. Nothing here knows what a Service is, but for the owner's name in a comment.
+//! [`nft_text`] into nft text, [`nft_json`] into JSON. Nothing here knows what a Service is, but for the owner's name
+//! in a comment.
 
 mod contents;
 mod describe;
 mod element;
 mod group;
+mod json;
 mod program;
 mod rows;
 mod state;
@@ -15,8 +17,9 @@ mod transaction;
 
 pub use contents::{Changes, Contents, Owner};
 pub use describe::{Difference, differences};
-pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment};
+pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment, guard_prefix};
 pub use group::{AffinityGroup, group_text};
+pub use json::{JsonError, nft_json};
 pub use program::Program;
 pub use rows::Rows;
 pub use state::TableState;

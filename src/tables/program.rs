@@ -18,6 +18,50 @@ pub struct Program {
     pub text: String,
     /// Changes when the text does; stands in the table's comment
     pub fingerprint: String,
+    /// What the settings chose; for the program's JSON form, which must say the same
+    pub(super) choice: Choice,
+}
+
+/// What the settings chose for one family, where `rules/` leaves a choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// How a pod is recognised; `None` without a detector for the family
+    pub pod: Option<PodMatch>,
+    /// Hide every client of a cluster IP, pods too
+    masquerade_all: bool,
+    /// The mark that asks for masquerading
+    pub mark: u32,
+}
+
+/// What a pod's packet is recognised by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PodMatch {
+    /// Its source address, in the set `pods`
+    Source,
+    /// The interface it came in by: a name, or the beginning of one and `*`
+    Interface(String),
+}
+
+/// A rule that depends on settings, as its line in `rules/` ends. Both begin with a match of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// `# detector`: what pods get
+    Detector,
+    /// `# hide`: clients of a cluster IP that are no pods are hidden
+    Hide,
+}
+
+/// What becomes of the source match of a marked rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SourceMatch<'a> {
+    /// The rule is left out
+    NoRule,
+    /// The match is left out
+    Anything,
+    /// It compares the source address with the set `pods`
+    AsItStands,
+    /// It compares the interface instead
+    Interface(&'a str),
 }
 
 impl Program {
@@ -28,11 +72,11 @@ impl Program {
             Family::V4 => IPV4,
             Family::V6 => IPV6,
         };
-        let pod = pod_match(family, settings);
+        let choice = Choice::new(family, settings);
         let mut text = String::with_capacity(source.len());
         for line in source.lines().filter(|line| !line.starts_with('#')) {
-            let Some(line) = adapt(line, family, pod.as_deref(), settings.masquerade_all) else { continue };
-            text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", settings.mark())));
+            let Some(line) = adapt(line, family, &choice) else { continue };
+            text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", choice.mark)));
             text.push('\n');
         }
         let text = text.trim_start().to_owned();
@@ -40,7 +84,7 @@ impl Program {
         let open = opening(family, super::TABLE);
         let mut with_comment = open.clone();
         let _ = writeln!(with_comment, "\tcomment \"{}{fingerprint}\"", super::PROGRAM_COMMENT);
-        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint }
+        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint, choice }
     }
 
     /// The text for a table of another name than [`super::TABLE`].
@@ -59,28 +103,45 @@ fn opening(family: Family, table: &str) -> String {
     format!("table {} {table} {{\n", family.nft())
 }
 
-/// The nft match that recognises a pod, or `None` without a detector for the family.
-fn pod_match(family: Family, settings: &Settings) -> Option<String> {
-    match &settings.detector {
-        PodDetector::SourceRanges(ranges) => {
-            ranges.iter().any(|r| Family::of(r.network()) == family).then(|| format!("{} saddr @pods", family.nft()))
+impl Choice {
+    fn new(family: Family, settings: &Settings) -> Self {
+        let pod = match &settings.detector {
+            PodDetector::SourceRanges(ranges) => {
+                ranges.iter().any(|r| Family::of(r.network()) == family).then_some(PodMatch::Source)
+            }
+            PodDetector::BridgeInterface(name) => Some(PodMatch::Interface(name.clone())),
+            PodDetector::InterfaceNamePrefix(prefix) => Some(PodMatch::Interface(format!("{prefix}*"))),
+        };
+        Self { pod, masquerade_all: settings.masquerade_all, mark: settings.mark() }
+    }
+
+    /// What becomes of a rule's match on where the packet comes from.
+    pub fn source_match(&self, rule: Marked) -> SourceMatch<'_> {
+        match (rule, &self.pod) {
+            (Marked::Hide, _) if self.masquerade_all => SourceMatch::Anything,
+            (_, None) => SourceMatch::NoRule,
+            (_, Some(PodMatch::Source)) => SourceMatch::AsItStands,
+            (_, Some(PodMatch::Interface(name))) => SourceMatch::Interface(name),
         }
-        PodDetector::BridgeInterface(name) => Some(format!("iifname \"{name}\"")),
-        PodDetector::InterfaceNamePrefix(prefix) => Some(format!("iifname \"{prefix}*\"")),
     }
 }
 
-/// One line for these settings; `None` leaves it out.
-fn adapt(line: &str, family: Family, pod: Option<&str>, masquerade_all: bool) -> Option<String> {
-    if let Some(rule) = line.strip_suffix(" # detector") {
-        let returns = rule.ends_with(" return");
-        let pod = pod.filter(|_| !(returns && masquerade_all))?;
-        return Some(rule.replace(&format!("{} saddr @pods", family.nft()), pod));
+/// One line with this choice; `None` leaves it out.
+fn adapt(line: &str, family: Family, choice: &Choice) -> Option<String> {
+    let (rule, marked, operator) = if let Some(rule) = line.strip_suffix(" # detector") {
+        (rule, Marked::Detector, "")
+    } else if let Some(rule) = line.strip_suffix(" # hide") {
+        (rule, Marked::Hide, "!= ")
+    } else {
+        return Some(line.to_owned());
+    };
+    let source = format!("{} saddr {operator}@pods ", family.nft());
+    match choice.source_match(marked) {
+        SourceMatch::NoRule => None,
+        SourceMatch::Anything => Some(rule.replace(&source, "")),
+        SourceMatch::AsItStands => Some(rule.to_owned()),
+        SourceMatch::Interface(name) => Some(rule.replace(&source, &format!("iifname {operator}\"{name}\" "))),
     }
-    if let Some(rule) = line.strip_suffix(" # hide") {
-        return (masquerade_all || pod.is_some()).then(|| rule.to_owned());
-    }
-    Some(line.to_owned())
 }
 
 /// FNV-1a, 64 bit: a fingerprint that is the same on every machine and release of the compiler.
@@ -106,16 +167,16 @@ mod tests {
         let text = |settings: &Settings| Program::new(Family::V4, settings).text;
         let pods = PodDetector::SourceRanges(vec!["10.0.0.0/8".parse().unwrap()]);
         let plain = text(&Settings { detector: pods.clone(), masquerade_bit: 14, ..Default::default() });
-        assert!(plain.contains("ip saddr @pods return\n\t\tgoto hide-source"));
+        assert!(plain.contains("ip saddr != @pods jump hide-source\n"));
         let bridge = PodDetector::BridgeInterface("cni0".into());
         let bridge = text(&Settings { detector: bridge, masquerade_bit: 3, ..Default::default() });
-        assert!(bridge.contains("iifname \"cni0\" return\n\t\tgoto hide-source"));
-        assert!(bridge.contains("iifname \"cni0\" goto all-endpoints"));
+        assert!(bridge.contains("iifname != \"cni0\" jump hide-source\n"));
+        assert!(bridge.contains("iifname \"cni0\" ip daddr . meta l4proto . th dport vmap @picks\n"));
         assert!(bridge.contains("meta mark | 0x00000008") && !bridge.contains("0x00004000"));
         let none = text(&Settings::default());
-        assert!(none.contains("chain hide-unless-pod {\n\t}"));
+        assert!(none.contains("chain internal {\n\t\tip daddr . meta l4proto . th dport vmap @picks\n"));
         let all = text(&Settings { detector: pods, masquerade_all: true, ..Default::default() });
-        assert!(all.contains("chain hide-unless-pod {\n\t\tgoto hide-source\n\t}"));
-        assert!(all.contains("ip saddr @pods goto all-endpoints"));
+        assert!(all.contains("chain internal {\n\t\tjump hide-source\n"));
+        assert!(all.contains("ip saddr @pods ip daddr . meta l4proto . th dport vmap @picks\n"));
     }
 }

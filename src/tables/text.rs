@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Container, DeadEnd, Element, List, PickChain, Program, TABLE, TableState, fit_comment, group_text};
+use super::{
+    Container, DeadEnd, Element, List, PickChain, Program, TABLE, TableState, fit_comment, group_text, guard_prefix,
+};
 use crate::model::{Family, Frontend, Target};
 
 /// The program, the chains and the elements of both families. Loading it replaces whatever our tables held.
@@ -54,11 +56,7 @@ fn pick_text(pick: &PickChain) -> String {
 /// One `add element` a container, an element a line. What has no comment of its own gets its owner's name behind `#`.
 fn elements_text(text: &mut String, family: Family, elements: &[Element]) {
     let owners: BTreeMap<&Frontend, &Arc<str>> = elements.iter().filter_map(owner).collect();
-    let mut by_container: BTreeMap<Container, BTreeSet<&Element>> = BTreeMap::new();
-    for element in elements.iter().filter(|e| e.family() == family) {
-        by_container.entry(element.container()).or_default().insert(element);
-    }
-    for (container, elements) in by_container {
+    for (container, elements) in by_container(family, elements) {
         line(text, format_args!("add element {} {TABLE} {} {{", family.nft(), container.name()));
         for element in elements {
             let owner = element.frontend().and_then(|f| owners.get(f)).filter(|_| owner(element).is_none());
@@ -67,6 +65,15 @@ fn elements_text(text: &mut String, family: Family, elements: &[Element]) {
         }
         line(text, format_args!("}}"));
     }
+}
+
+/// The elements of a family, sorted, by the map or set that holds them.
+pub(super) fn by_container(family: Family, elements: &[Element]) -> BTreeMap<Container<'_>, BTreeSet<&Element>> {
+    let mut by_container: BTreeMap<Container, BTreeSet<&Element>> = BTreeMap::new();
+    for element in elements.iter().filter(|e| e.family() == family) {
+        by_container.entry(element.container()).or_default().insert(element);
+    }
+    by_container
 }
 
 /// The owner that an element's comment names.
@@ -82,14 +89,14 @@ pub fn element_text(element: &Element) -> String {
     match element {
         Element::ServiceNetwork(range) | Element::Pods(range) => range.to_string(),
         Element::ClusterIp(address) => address.to_string(),
-        Element::Hairpin { target, protocol } => {
-            let Target { address, port } = target;
-            format!("{address} . {address} . {} . {port}", protocol.nft())
+        Element::Hairpin(address) => format!("{address} . {address}"),
+        Element::Remembered { target: Target { address, port }, protocol } => {
+            format!("{address} . {} . {port}", protocol.nft())
         }
-        Element::Guarded(frontend) => key(frontend),
         Element::AllowedSource { frontend, range } => format!("{} . {range}", key(frontend)),
-        Element::Frontend { frontend, policy, owner } => {
-            format!("{} comment \"{}\" : goto {}", key(frontend), fit_comment(owner), policy.chain())
+        Element::Frontend { frontend, policy, guarded, owner } => {
+            let chain = [guard_prefix(*guarded), policy.chain()].concat();
+            format!("{} comment \"{}\" : goto {chain}", key(frontend), fit_comment(owner))
         }
         Element::DeadEnd { frontend, verdict, owner } => {
             let verdict = match verdict {
@@ -98,7 +105,7 @@ pub fn element_text(element: &Element) -> String {
             };
             format!("{} comment \"{}\" : {verdict}", key(frontend), fit_comment(owner))
         }
-        Element::Pick { frontend, list, count } => {
+        Element::Pick { frontend, list, count, .. } => {
             let pick = PickChain { family: frontend.family(), list: *list, count: *count };
             format!("{} : goto {}", key(frontend), pick.name())
         }
@@ -106,7 +113,7 @@ pub fn element_text(element: &Element) -> String {
             format!("{} . {slot} : {} . {}", key(frontend), target.address, target.port)
         }
         Element::Sticky { frontend, list, group } => {
-            format!("{} : jump {}sticky-{group}", key(frontend), list.prefix())
+            format!("{} : goto {}sticky-{group}", key(frontend), list.prefix())
         }
         Element::Learner { frontend, group } => format!("{} : goto learn-{group}", key(frontend)),
         Element::Member { target, .. } => format!("{} . {}", target.address, target.port),

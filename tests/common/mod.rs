@@ -1,7 +1,6 @@
 //! What several test files share: random clusters, and table contents compared without the order of slots.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
-
 use std::{collections::BTreeSet, net::IpAddr};
 
 use portolan::{

@@ -13,7 +13,7 @@ use crate::namespace::{
 };
 
 /// One element of every kind but those of affinity, for a family.
-fn one_of_each(family: Family) -> Vec<Element> {
+pub fn one_of_each(family: Family) -> Vec<Element> {
     let (service, client, last) = match family {
         Family::V4 => ("10.96.0.10", "10.0.0.7", "255.255.255.255"),
         Family::V6 => ("fd00::10", "fc00::7", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
@@ -30,8 +30,8 @@ fn one_of_each(family: Family) -> Vec<Element> {
         Element::Pods(range(first_net, last_net)),
         Element::Pods(range(high, last)),
         Element::ClusterIp(ip(service)),
-        Element::Hairpin { target: target(client, 8080), protocol: Protocol::Tcp },
-        Element::Guarded(web),
+        Element::Hairpin(ip(client)),
+        Element::Remembered { target: target(client, 8080), protocol: Protocol::Tcp },
         Element::AllowedSource { frontend: web, range: range(first_net, last_net) },
         Element::AllowedSource { frontend: web, range: range(client, client) },
         Element::AllowedSource { frontend: dns, range: range(high, last) },
@@ -43,13 +43,16 @@ fn one_of_each(family: Family) -> Vec<Element> {
     all.extend(Policy::ALL.into_iter().zip([80, 81, 82, 83]).map(|(policy, port)| Element::Frontend {
         frontend: frontend(service, Protocol::Tcp, port),
         policy,
+        guarded: policy == Policy::External,
         owner: "shop/web:http".into(),
     }));
-    all.extend([(List::All, 3), (List::Local, 1)].map(|(list, count)| Element::Pick { frontend: web, list, count }));
+    for (list, count) in [(List::All, 3), (List::Local, 1)] {
+        all.extend([(web, false), (dns, true)].map(|(frontend, first)| Element::Pick { frontend, list, first, count }));
+    }
     all
 }
 
-fn picks(family: Family) -> [PickChain; 2] {
+pub fn picks(family: Family) -> [PickChain; 2] {
     [(List::All, 3), (List::Local, 1)].map(|(list, count)| PickChain { family, list, count })
 }
 
@@ -59,7 +62,7 @@ fn sorted(mut elements: Vec<Element>) -> Vec<Element> {
 }
 
 /// Commits one of each in both families.
-fn fill(plane: &mut NetlinkDataPlane) -> TableState {
+pub fn fill(plane: &mut NetlinkDataPlane) -> TableState {
     let wanted = TableState {
         programs: programs().into_iter().map(|program| (program.family, program.fingerprint)).collect(),
         elements: sorted(Family::ALL.into_iter().flat_map(one_of_each).collect()),
@@ -110,15 +113,17 @@ table ip portolan {
 add element ip portolan service-networks { 10.96.0.0/12 }
 add element ip portolan pods { 10.96.0.0/12, 192.0.2.1-255.255.255.255 }
 add element ip portolan cluster-ips { 10.96.0.10 }
-add element ip portolan hairpin { 10.0.0.7 . 10.0.0.7 . tcp . 8080 }
-add element ip portolan guarded { 10.96.0.10 . tcp . 80 }
+add element ip portolan hairpin { 10.0.0.7 . 10.0.0.7 }
+add element ip portolan remembered { 10.0.0.7 . tcp . 8080 }
 add element ip portolan allowed-sources { 10.96.0.10 . tcp . 80 . 10.0.0.7, 10.96.0.10 . tcp . 80 . 10.96.0.0/12, 10.96.0.10 . udp . 53 . 192.0.2.1-255.255.255.255 }
 add element ip portolan dead-ends { 10.96.0.10 . udp . 53 comment "shop/dns" : goto refuse, 10.96.0.10 . sctp . 3868 comment "shop/call:diameter" : drop }
 add element ip portolan endpoints { 10.96.0.10 . tcp . 80 . 0 : 10.0.0.7 . 8080, 10.96.0.10 . tcp . 80 . 32768 : 10.0.0.7 . 8081 }
 add element ip portolan frontends { 10.96.0.10 . tcp . 80 comment "shop/web:http" : goto internal, 10.96.0.10 . tcp . 81 comment "shop/web:http" : goto internal-local }
-add element ip portolan frontends { 10.96.0.10 . tcp . 82 comment "shop/web:http" : goto external, 10.96.0.10 . tcp . 83 comment "shop/web:http" : goto external-local }
+add element ip portolan frontends { 10.96.0.10 . tcp . 82 comment "shop/web:http" : goto guarded-external, 10.96.0.10 . tcp . 83 comment "shop/web:http" : goto external-local }
 add element ip portolan picks { 10.96.0.10 . tcp . 80 : goto pick-3 }
 add element ip portolan local-picks { 10.96.0.10 . tcp . 80 : goto local-pick-1 }
+add element ip portolan first-picks { 10.96.0.10 . udp . 53 : goto pick-3 }
+add element ip portolan local-first-picks { 10.96.0.10 . udp . 53 : goto local-pick-1 }
 "#;
 
 /// The same for IPv6.
@@ -138,24 +143,39 @@ fn ipv6_text() -> String {
     text
 }
 
+/// The pick chains' rules as the kernel has them, down to the registers.
+fn pick_rules() -> String {
+    let of = |pick: PickChain| {
+        run("nft", &["--debug=netlink", "list", "chain", pick.family.nft(), "portolan", &pick.name()])
+            .lines()
+            .filter(|line| line.contains("[ "))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    Family::ALL.into_iter().flat_map(picks).map(of).collect()
+}
+
 #[test]
 fn nft_lists_the_same_as_if_it_had_written_the_elements_itself() {
     in_namespace(|| {
         let mut plane = installed();
         let wanted = fill(&mut plane);
         let over_netlink = (listing("ip", "portolan"), listing("ip6", "portolan"));
+        let rules_over_netlink = pick_rules();
+        assert!(rules_over_netlink.contains("numgen reg 11 = random mod 3"), "{rules_over_netlink}");
         let mut text: String = programs().into_iter().map(|program| program.text).collect();
         text = format!("delete table ip portolan\ndelete table ip6 portolan\n{text}{IPV4_TEXT}{}", ipv6_text());
         nft(&text);
         assert_same_text(&over_netlink.0, &listing("ip", "portolan"));
         assert_same_text(&over_netlink.1, &listing("ip6", "portolan"));
         assert!(over_netlink.0.contains(r#"tcp . 80 counter comment "shop/web:http" : goto internal"#));
+        assert_same_text(&rules_over_netlink, &pick_rules());
         assert_eq!(dumped(&mut plane), wanted, "and what nft wrote reads the same");
     });
 }
 
 /// A transaction that only deletes and adds.
-fn change(delete: &[Element], add: &[Element]) -> Transaction {
+pub fn change(delete: &[Element], add: &[Element]) -> Transaction {
     Transaction { delete: delete.to_vec(), add: add.to_vec(), ..Transaction::default() }
 }
 
@@ -217,14 +237,16 @@ fn removed_slots_and_pick_chains_go_in_a_later_step() {
         let mut plane = installed();
         fill(&mut plane);
         let web = frontend("10.96.0.10", Protocol::Tcp, 80);
-        let pick = |count| Element::Pick { frontend: web, list: List::All, count };
+        let pick = |count| Element::Pick { frontend: web, list: List::All, first: false, count };
         let chain = |count| PickChain { family: Family::V4, list: List::All, count };
+        let dns = frontend("10.96.0.10", Protocol::Udp, 53);
+        let first = |count| Element::Pick { frontend: dns, list: List::All, first: true, count };
         let slot = Element::Slot { frontend: web, slot: 0, target: target("10.0.0.7", 8080) };
         let before = plane.generation().unwrap();
         let transaction = Transaction {
             add_picks: vec![chain(2)],
-            delete: vec![pick(3)],
-            add: vec![pick(2)],
+            delete: vec![pick(3), first(3)],
+            add: vec![pick(2), first(2)],
             retire: vec![slot.clone()],
             delete_picks: vec![chain(3)],
             ..Transaction::default()
@@ -253,7 +275,7 @@ fn a_refused_batch_changes_nothing_and_names_the_culprit() {
             error.to_string()
         };
         let port = |port| frontend("10.96.0.20", Protocol::Tcp, port);
-        let pick = |number, count| Element::Pick { frontend: port(number), list: List::All, count };
+        let pick = |number, count| Element::Pick { frontend: port(number), list: List::All, first: false, count };
         let missing = refusal(&mut plane, &[], &[good.clone(), pick(1, 3), pick(2, 9), pick(3, 3)]);
         assert!(missing.contains("No such file or directory (ENOENT)"), "{missing}");
         assert!(missing.contains("adding elements to ip picks, at 10.96.0.20:2/TCP -> pick-9"), "{missing}");
@@ -277,7 +299,12 @@ fn a_long_owner_is_cut_as_nft_would_want_it() {
         let mut plane = installed();
         let owner = format!("{}ß", "x".repeat(126));
         let web = frontend("10.96.0.10", Protocol::Tcp, 80);
-        let element = |owner: &str| Element::Frontend { frontend: web, policy: Policy::Internal, owner: owner.into() };
+        let element = |owner: &str| Element::Frontend {
+            frontend: web,
+            policy: Policy::Internal,
+            guarded: false,
+            owner: owner.into(),
+        };
         plane.commit(&change(&[], &[element(&owner)])).unwrap();
         assert_eq!(fit_comment(&owner), "x".repeat(126));
         assert_eq!(plane.dump().unwrap().elements, [element(fit_comment(&owner))]);
@@ -295,8 +322,13 @@ fn a_full_table_is_one_batch() {
         for n in 0..10_000u32 {
             let address = std::net::Ipv4Addr::from(0x0a60_0000 + n).into();
             let web = Frontend { address, protocol: Protocol::Tcp, port: 80 };
-            add.push(Element::Frontend { frontend: web, policy: Policy::Internal, owner: format!("n/s{n}").into() });
-            add.push(Element::Pick { frontend: web, list: List::All, count: 9 });
+            add.push(Element::Frontend {
+                frontend: web,
+                policy: Policy::Internal,
+                guarded: false,
+                owner: format!("n/s{n}").into(),
+            });
+            add.push(Element::Pick { frontend: web, list: List::All, first: false, count: 9 });
             add.extend((0..9).map(|slot| Element::Slot { frontend: web, slot, target: target("10.1.2.3", slot + 1) }));
         }
         let chain = PickChain { family: Family::V4, list: List::All, count: 9 };
@@ -304,78 +336,6 @@ fn a_full_table_is_one_batch() {
         plane.commit(&Transaction { add_picks: vec![chain], add: add.clone(), ..Transaction::default() }).unwrap();
         assert_eq!(plane.generation().unwrap(), before + 1);
         assert_eq!(sorted(plane.dump().unwrap().elements), sorted(add));
-    });
-}
-
-#[test]
-fn strangers_are_reported() {
-    in_namespace(|| {
-        let mut plane = installed();
-        nft("
-            table ip portolan {
-                chain foo { drop
-                }
-                set bar { type ipv4_addr; }
-            }
-            add element ip portolan picks { 10.96.0.10 . tcp . 80 : goto foo }
-            add element ip portolan endpoints { 10.96.0.10 . icmp . 80 . 0 : 10.0.0.7 . 80 }
-            table ip other {
-                chain foreign { }
-                set foreign { type ipv4_addr; }
-            }
-        ");
-        let state = plane.dump().unwrap();
-        assert_eq!(
-            Vec::from_iter(state.strangers),
-            [
-                "ip chain foo",
-                "ip element endpoints 0a60000a010000000050000000000000",
-                "ip element picks 0a60000a0600000000500000",
-                "ip set bar"
-            ]
-        );
-        assert_eq!(state.elements, []);
-    });
-}
-
-#[test]
-fn removing_takes_our_tables_only() {
-    in_namespace(|| {
-        let mut plane = installed();
-        fill(&mut plane);
-        nft("table ip other { }");
-        assert_eq!(plane.dump().unwrap().programs.len(), 2);
-        plane.remove().unwrap();
-        assert_eq!(plane.dump().unwrap(), TableState::default());
-        assert_eq!(run("nft", &["list", "tables"]), "table ip other\n");
-        plane.remove().unwrap();
-    });
-}
-
-#[test]
-fn installing_replaces_a_table_of_the_same_name() {
-    in_namespace(|| {
-        nft("table ip portolan { chain old { }\n }");
-        let mut plane = installed();
-        assert_eq!(plane.dump().unwrap().strangers.len(), 0);
-        fill(&mut plane);
-        plane.install(&programs()).unwrap();
-        assert_eq!(plane.dump().unwrap().elements, []);
-    });
-}
-
-#[test]
-fn another_table_name_keeps_two_planes_apart() {
-    in_namespace(|| {
-        let mut one = installed();
-        let mut two = NetlinkDataPlane::open().unwrap().with_table("second");
-        two.install(&programs()[..1]).unwrap();
-        fill(&mut one);
-        assert_eq!(two.dump().unwrap().elements, []);
-        two.commit(&change(&[], &[Element::ClusterIp(ip("10.96.0.1"))])).unwrap();
-        assert_eq!(two.dump().unwrap().elements, [Element::ClusterIp(ip("10.96.0.1"))]);
-        two.remove().unwrap();
-        assert_eq!(one.dump().unwrap().programs.len(), 2);
     });
 }
 
@@ -391,8 +351,13 @@ fn a_frontend_counts_new_connections() {
         let server = UdpSocket::bind("10.0.0.7:0").unwrap();
         let port = server.local_addr().unwrap().port();
         let add = vec![
-            Element::Frontend { frontend: dns, policy: Policy::Internal, owner: "kube-system/dns".into() },
-            Element::Pick { frontend: dns, list: List::All, count: 1 },
+            Element::Frontend {
+                frontend: dns,
+                policy: Policy::Internal,
+                guarded: false,
+                owner: "kube-system/dns".into(),
+            },
+            Element::Pick { frontend: dns, list: List::All, first: false, count: 1 },
             Element::Slot { frontend: dns, slot: 0, target: target("10.0.0.7", port) },
             Element::DeadEnd { frontend: dead, verdict: DeadEnd::Drop, owner: "shop/dead".into() },
         ];

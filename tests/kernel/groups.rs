@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, slice};
 
 use portolan::{
     kernel::{DataPlane, NetlinkDataPlane},
-    model::{Family, Protocol},
-    tables::{AffinityGroup, Element, List, Transaction, group_text},
+    model::{Family, Protocol, Settings},
+    tables::{AffinityGroup, Element, List, Program, Transaction, group_text},
 };
 
 use crate::namespace::{frontend, in_namespace, installed, ip, listing, nft, run, target};
@@ -59,7 +59,8 @@ fn text_without_rewriting_makes_a_new_group_in_one_transaction_with_its_table() 
     in_namespace(|| {
         let mut plane = NetlinkDataPlane::open().unwrap();
         for family in Family::ALL {
-            nft(&group_text(&web(family, 60, true, true), "portolan", false));
+            let program = Program::new(family, &Settings::default()).text;
+            nft(&format!("{program}{}", group_text(&web(family, 60, true, true), "portolan", false)));
         }
         assert_eq!(groups(&mut plane), Family::ALL.map(|family| web(family, 60, true, true)));
     });

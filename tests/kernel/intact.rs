@@ -20,10 +20,10 @@ fn a_fresh_program_is_intact_whatever_its_elements_counters_and_handles() {
         let add = vec![Element::ClusterIp(ip("10.96.0.1"))];
         plane.commit(&Transaction { add, ..Transaction::default() }).unwrap();
         plane.install(&programs()).unwrap();
-        nft("add chain ip portolan foo\nadd rule ip portolan guard drop");
-        nft("flush chain ip portolan guard
-             add rule ip portolan guard ip daddr . meta l4proto . th dport . ip saddr @allowed-sources return
-             add rule ip portolan guard counter packets 7 bytes 99 drop");
+        nft("add chain ip portolan foo\nadd rule ip portolan guarded-external drop");
+        nft("flush chain ip portolan guarded-external
+             add rule ip portolan guarded-external ip daddr . meta l4proto . th dport . ip saddr @allowed-sources goto external
+             add rule ip portolan guarded-external counter packets 7 bytes 99 drop");
         assert_eq!(edited(&mut plane), [""; 0]);
         let after_restart = &mut NetlinkDataPlane::open().unwrap();
         assert_eq!(edited(after_restart), [""; 0]);
@@ -38,7 +38,7 @@ fn every_setting_makes_a_program_that_is_intact_after_installation() {
         for detector in [
             PodDetector::BridgeInterface("cni0".into()),
             PodDetector::InterfaceNamePrefix("veth".into()),
-            PodDetector::ClusterCidr(vec![]),
+            PodDetector::SourceRanges(vec![]),
         ] {
             let settings = Settings { detector, masquerade_all: true, masquerade_bit: 31, ..Settings::default() };
             let programs = Family::ALL.map(|family| Program::new(family, &settings));
@@ -58,15 +58,15 @@ fn edited_chains_are_named() {
         ("add chain ip portolan filter-input { policy drop\n }", "ip chain filter-input"),
         ("flush chain ip portolan refuse\nadd rule ip portolan refuse reject with tcp reset", "ip chain refuse"),
         (
-            "flush chain ip portolan guard-output
-             delete chain ip portolan guard-output
+            "flush chain ip portolan filter-output
+             delete chain ip portolan filter-output
              table ip portolan {
-               chain guard-output {
-                 type filter hook output priority -111
-                 ct state new ip daddr . meta l4proto . th dport @guarded goto guard
+               chain filter-output {
+                 type filter hook output priority -1
+                 ct state new ct status & dnat == 0 jump check-destination
                }
              }",
-            "ip chain guard-output",
+            "ip chain filter-output",
         ),
     ];
     for (text, chain) in damage {

@@ -2,9 +2,13 @@
 //!
 //! Needs root. Without it the tests print SKIPPED; with PORTOLAN_REQUIRE_KERNEL=1 they fail instead.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
-
+mod addresses;
+mod conntrack;
+mod double;
 mod elements;
+mod errors;
 mod groups;
 mod intact;
+mod json;
 mod namespace;
+mod tables;

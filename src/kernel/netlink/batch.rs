@@ -75,10 +75,12 @@ impl<'a> Batch<'a> {
         self.writer.message(kind.into(), flags, protocol_family(family), 0, |w| body(w, table));
     }
 
+    /// Writes a message about something that has a name.
     fn named(
         &mut self,
-        (verb, kind, family, name): (&str, NfTablesMessageType, Family, &str),
-        flags: u16,
+        verb: &str,
+        (kind, flags): (NfTablesMessageType, u16),
+        (family, name): (Family, &str),
         body: impl FnOnce(&mut Writer, &str),
     ) {
         self.subjects.push(Subject::Text(format!("{verb} {} {name}", family.nft())));
@@ -87,19 +89,18 @@ impl<'a> Batch<'a> {
 
     /// Makes a pick chain and its one rule, or sets an existing chain right.
     pub fn add_pick(&mut self, pick: &PickChain) {
-        let (family, name) = (pick.family, pick.name());
-        let chain = ("making chain", NfTablesMessageType::NewChain, family, name.as_str());
-        self.named(chain, NLM_F_CREATE, |w, table| {
+        let name = pick.name();
+        let chain = (pick.family, name.as_str());
+        self.named("making chain", (NfTablesMessageType::NewChain, NLM_F_CREATE), chain, |w, table| {
             w.text(NFTA_CHAIN_TABLE, table);
             w.text(NFTA_CHAIN_NAME, &name);
         });
-        let flush = ("emptying chain", NfTablesMessageType::DeleteRule, family, name.as_str());
-        self.named(flush, 0, |w, table| {
+        self.named("emptying chain", (NfTablesMessageType::DeleteRule, 0), chain, |w, table| {
             w.text(NFTA_RULE_TABLE, table);
             w.text(NFTA_RULE_CHAIN, &name);
         });
-        let rule = ("making the rule of chain", NfTablesMessageType::NewRule, family, name.as_str());
-        self.named(rule, NLM_F_CREATE | NLM_F_APPEND, |w, table| {
+        let new_rule = (NfTablesMessageType::NewRule, NLM_F_CREATE | NLM_F_APPEND);
+        self.named("making the rule of chain", new_rule, chain, |w, table| {
             w.text(NFTA_RULE_TABLE, table);
             w.text(NFTA_RULE_CHAIN, &name);
             w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
@@ -108,7 +109,7 @@ impl<'a> Batch<'a> {
 
     /// Deletes a chain with its rules.
     pub fn delete_chain(&mut self, family: Family, name: &str) {
-        self.named(("deleting chain", NfTablesMessageType::DeleteChain, family, name), 0, |w, table| {
+        self.named("deleting chain", (NfTablesMessageType::DeleteChain, 0), (family, name), |w, table| {
             w.text(NFTA_CHAIN_TABLE, table);
             w.text(NFTA_CHAIN_NAME, name);
         });
@@ -116,7 +117,7 @@ impl<'a> Batch<'a> {
 
     /// Deletes a set or map with its elements.
     pub fn delete_set(&mut self, family: Family, name: &str) {
-        self.named(("deleting set", NfTablesMessageType::DeleteSet, family, name), 0, |w, table| {
+        self.named("deleting set", (NfTablesMessageType::DeleteSet, 0), (family, name), |w, table| {
             w.text(NFTA_SET_TABLE, table);
             w.text(NFTA_SET_NAME, name);
         });
@@ -125,7 +126,7 @@ impl<'a> Batch<'a> {
     /// Deletes the table with everything in it.
     pub fn delete_table(&mut self, family: Family) {
         let name = self.table;
-        self.named(("deleting table", NfTablesMessageType::DeleteTable, family, name), 0, |w, table| {
+        self.named("deleting table", (NfTablesMessageType::DeleteTable, 0), (family, name), |w, table| {
             w.text(NFTA_TABLE_NAME, table);
         });
     }

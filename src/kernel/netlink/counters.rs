@@ -34,10 +34,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, family: Family) -> Result<Vec<Count>
 
 /// Packets and bytes. The kernel lists a single expression by itself, several in a list.
 fn counter(element: Attributes<'_>) -> Option<(u64, u64)> {
-    let list = element.nested(NFTA_SET_ELEM_EXPRESSIONS).iter().map(|(_, value)| Attributes(value));
-    std::iter::once(element.nested(NFTA_SET_ELEM_EXPR)).chain(list).find_map(|expression| {
-        let data = expression.nested(NFTA_EXPR_DATA);
-        (expression.text(NFTA_EXPR_NAME) == Some("counter"))
-            .then(|| Some((data.long(NFTA_COUNTER_PACKETS)?, data.long(NFTA_COUNTER_BYTES)?)))?
-    })
+    let list = element.nested(NFTA_SET_ELEM_EXPRESSIONS).iter().map(|(_, expression)| Attributes(expression));
+    let mut expressions = std::iter::once(element.nested(NFTA_SET_ELEM_EXPR)).chain(list);
+    let counter = expressions.find(|expression| expression.text(NFTA_EXPR_NAME) == Some("counter"))?;
+    let counted = counter.nested(NFTA_EXPR_DATA);
+    Some((counted.long(NFTA_COUNTER_PACKETS)?, counted.long(NFTA_COUNTER_BYTES)?))
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{Family, Frontend, IpRange, Protocol, Target},
-    tables::{Container, DeadEnd, Element, List, Policy},
+    tables::{Container, DeadEnd, Element, List, Policy, guard_prefix},
 };
 
 /// Gives each text one allocation: thousands of elements share an owner or a group.
@@ -48,7 +48,10 @@ pub(crate) fn element(
     let element = match container {
         Container::ClusterIps => Element::ClusterIp(key.address()?),
         Container::Hairpin => hairpin(&mut key)?,
-        Container::Guarded => Element::Guarded(key.frontend()?),
+        Container::Remembered => {
+            let Frontend { address, protocol, port } = key.frontend()?;
+            Element::Remembered { target: Target { address, port }, protocol }
+        }
         Container::AllowedSources => allowed_source(&mut key, attributes, family)?,
         Container::Endpoints => slot(&mut key, Parts::of(data, family)?)?,
         Container::Members { group, list } => {
@@ -58,8 +61,8 @@ pub(crate) fn element(
         | Container::Picks
         | Container::LocalPicks
         | Container::DeadEnds
-        | Container::Sticky
-        | Container::LocalSticky
+        | Container::FirstPicks
+        | Container::LocalFirstPicks
         | Container::Learners => {
             verdict_element(container, key.frontend()?, data.nested(NFTA_DATA_VERDICT), attributes, names)?
         }
@@ -69,9 +72,8 @@ pub(crate) fn element(
 }
 
 fn hairpin(key: &mut Parts<'_>) -> Option<Element> {
-    let source = key.address()?;
-    let Frontend { address, protocol, port } = key.frontend()?;
-    (source == address).then_some(Element::Hairpin { target: Target { address, port }, protocol })
+    let (source, destination) = (key.address()?, key.address()?);
+    (source == destination).then_some(Element::Hairpin(source))
 }
 
 fn allowed_source(key: &mut Parts<'_>, attributes: Attributes<'_>, family: Family) -> Option<Element> {
@@ -101,29 +103,31 @@ fn verdict_element(
         return Some(Element::DeadEnd { frontend, verdict: DeadEnd::Drop, owner });
     }
     let chain = chain?;
-    let wanted = match container {
-        Container::Sticky | Container::LocalSticky => Verdict::Jump,
-        _ => Verdict::Goto,
-    };
-    if Verdict::from(code) != wanted {
+    if Verdict::from(code) != Verdict::Goto {
         return None;
     }
     let list = match container {
-        Container::LocalPicks | Container::LocalSticky => List::Local,
+        Container::LocalPicks | Container::LocalFirstPicks => List::Local,
         _ => List::All,
     };
     let own = chain.strip_prefix(list.prefix());
     match container {
         Container::Frontends => {
-            let policy = Policy::ALL.into_iter().find(|policy| policy.chain() == chain)?;
-            Some(Element::Frontend { frontend, policy, owner: names.share(comment(attributes)) })
+            let unguarded = chain.strip_prefix(guard_prefix(true));
+            let name = unguarded.unwrap_or(chain);
+            let policy = Policy::ALL.into_iter().find(|policy| policy.chain() == name)?;
+            let owner = names.share(comment(attributes));
+            Some(Element::Frontend { frontend, policy, guarded: unguarded.is_some(), owner })
         }
         Container::DeadEnds if chain == "refuse" => {
             Some(Element::DeadEnd { frontend, verdict: DeadEnd::Refuse, owner: names.share(comment(attributes)) })
         }
-        Container::Picks | Container::LocalPicks => Some(Element::Pick { frontend, list, count: pick_count(own?)? }),
-        Container::Sticky | Container::LocalSticky => {
-            Some(Element::Sticky { frontend, list, group: names.share(own?.strip_prefix("sticky-")?) })
+        Container::Picks | Container::LocalPicks => Some(match own?.strip_prefix("sticky-") {
+            Some(group) => Element::Sticky { frontend, list, group: names.share(group) },
+            None => Element::Pick { frontend, list, first: false, count: pick_count(own?)? },
+        }),
+        Container::FirstPicks | Container::LocalFirstPicks => {
+            Some(Element::Pick { frontend, list, first: true, count: pick_count(own?)? })
         }
         Container::Learners => Some(Element::Learner { frontend, group: names.share(chain.strip_prefix("learn-")?) }),
         _ => None,
@@ -253,4 +257,83 @@ impl<'a> Parts<'a> {
 /// An element's key as it stands; empty for the catch-all element `*`, which has none.
 pub(crate) fn key_bytes(attributes: Attributes<'_>) -> &[u8] {
     attributes.nested(NFTA_SET_ELEM_KEY).get(NFTA_DATA_VALUE).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::netlink::{encode::write_element, wire::Writer};
+
+    fn decoded(element: &Element) -> Option<Element> {
+        let mut writer = Writer::new(1);
+        write_element(&mut writer, element);
+        let (_, bytes) = Attributes(writer.bytes()).iter().next()?;
+        super::element(element.container(), element.family(), Attributes(bytes), &mut Names::default())
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for address in ["10.96.0.10", "fd00::10"] {
+            let address: IpAddr = address.parse().unwrap();
+            let target = Target { address, port: 65535 };
+            let frontend = Frontend { address, protocol: Protocol::Sctp, port: 1 };
+            let group: Arc<str> = "shop/web/tcp".into();
+            let mut elements = vec![
+                Element::ClusterIp(address),
+                Element::Hairpin(address),
+                Element::Remembered { target, protocol: Protocol::Udp },
+                Element::AllowedSource { frontend, range: IpRange { first: address, last: last_address(address) } },
+                Element::DeadEnd { frontend, verdict: DeadEnd::Drop, owner: "shop/web".into() },
+                Element::DeadEnd { frontend, verdict: DeadEnd::Refuse, owner: "".into() },
+                Element::Slot { frontend, slot: 65535, target },
+                Element::Learner { frontend, group: group.clone() },
+            ];
+            for guarded in [false, true] {
+                let owner: Arc<str> = "a/b:c".into();
+                let goes_to = |policy| Element::Frontend { frontend, policy, guarded, owner: owner.clone() };
+                elements.extend(Policy::ALL.map(goes_to));
+            }
+            for list in [List::All, List::Local] {
+                elements.extend([false, true].map(|first| Element::Pick { frontend, list, first, count: 65535 }));
+                elements.push(Element::Sticky { frontend, list, group: group.clone() });
+                elements.push(Element::Member { group: group.clone(), list, target });
+            }
+            for element in elements {
+                assert_eq!(decoded(&element).as_ref(), Some(&element));
+            }
+        }
+    }
+
+    #[test]
+    fn what_portolan_would_not_write_is_not_decoded() {
+        let frontend = Frontend { address: [10, 96, 0, 10].into(), protocol: Protocol::Tcp, port: 80 };
+        assert_eq!(decoded(&Element::Pick { frontend, list: List::All, first: false, count: 0 }), None);
+        let mut writer = Writer::new(1);
+        write_element(&mut writer, &Element::Pick { frontend, list: List::All, first: false, count: 3 });
+        let (_, bytes) = Attributes(writer.bytes()).iter().next().unwrap();
+        let read = |container, family| element(container, family, Attributes(bytes), &mut Names::default());
+        assert!(read(Container::Picks, Family::V4).is_some());
+        assert_eq!(read(Container::LocalPicks, Family::V4), None, "pick-3 among the local picks");
+        assert_eq!(read(Container::Learners, Family::V4), None, "a pick chain among the learners");
+        assert_eq!(read(Container::Endpoints, Family::V4), None, "no slot");
+        assert_eq!(read(Container::Picks, Family::V6), None, "a key of the other family");
+        for cut in 0..bytes.len() {
+            let cut = element(Container::Picks, Family::V4, Attributes(&bytes[..cut]), &mut Names::default());
+            assert_eq!(cut, None, "a message cut short");
+        }
+    }
+
+    #[test]
+    fn bounds_make_ranges() {
+        let ranges = |bounds: &[(&str, bool)]| {
+            let bounds = bounds.iter().map(|(address, begins)| (address.parse().unwrap(), *begins)).collect();
+            Vec::from_iter(super::ranges(bounds).iter().map(IpRange::to_string))
+        };
+        assert_eq!(ranges(&[("11.0.0.0", false), ("10.0.0.0", true)]), ["10.0.0.0/8"]);
+        assert_eq!(ranges(&[("0.0.0.0", true)]), ["0.0.0.0/0"]);
+        assert_eq!(ranges(&[("0.0.0.0", false), ("10.0.0.1", true), ("10.0.0.2", false)]), ["10.0.0.1"]);
+        let neighbours = [("10.0.0.0", true), ("10.0.1.0", false), ("10.0.1.0", true), ("10.0.2.0", false)];
+        assert_eq!(ranges(&neighbours), ["10.0.0.0/24", "10.0.1.0/24"]);
+        assert_eq!(ranges(&[("fd00::", true)]), ["fd00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"]);
+    }
 }

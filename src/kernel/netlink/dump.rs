@@ -36,6 +36,9 @@ pub(crate) struct Rule {
     pub expressions: Vec<u8>,
 }
 
+/// Rules by chain, in order.
+pub(crate) type RulesOf<'a> = BTreeMap<&'a str, Vec<&'a Rule>>;
+
 impl Reader<'_> {
     /// The generation of the whole ruleset.
     pub fn generation(&mut self) -> Result<u32, KernelError> {

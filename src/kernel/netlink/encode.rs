@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{Frontend, IpRange, Protocol, Target},
-    tables::{DeadEnd, Element, fit_comment},
+    tables::{DeadEnd, Element, fit_comment, guard_prefix},
 };
 
 /// Appends the list entry (for a range, the entries) that add an element, or that name it for deletion.
@@ -75,10 +75,11 @@ fn write_key(writer: &mut Writer, kind: u16, push: impl FnOnce(&mut Vec<u8>)) {
 fn push_key(bytes: &mut Vec<u8>, element: &Element, end: bool) {
     match element {
         Element::ClusterIp(address) => push_address(bytes, *address),
-        Element::Hairpin { target, protocol } => {
-            push_address(bytes, target.address);
-            push_endpoint(bytes, target.address, *protocol, target.port);
+        Element::Hairpin(address) => {
+            push_address(bytes, *address);
+            push_address(bytes, *address);
         }
+        Element::Remembered { target, protocol } => push_endpoint(bytes, target.address, *protocol, target.port),
         Element::Member { target, .. } => push_target(bytes, target),
         Element::AllowedSource { frontend, range } => {
             push_frontend(bytes, frontend);
@@ -88,8 +89,7 @@ fn push_key(bytes: &mut Vec<u8>, element: &Element, end: bool) {
             push_frontend(bytes, frontend);
             bytes.extend_from_slice(&u32::from(*slot).to_ne_bytes());
         }
-        Element::Guarded(frontend)
-        | Element::Frontend { frontend, .. }
+        Element::Frontend { frontend, .. }
         | Element::DeadEnd { frontend, .. }
         | Element::Pick { frontend, .. }
         | Element::Sticky { frontend, .. }
@@ -123,21 +123,23 @@ fn push_port(bytes: &mut Vec<u8>, port: u16) {
 fn write_data(writer: &mut Writer, element: &Element) {
     match element {
         Element::Slot { target, .. } => write_key(writer, NFTA_SET_ELEM_DATA, |bytes| push_target(bytes, target)),
-        Element::Frontend { policy, .. } => write_verdict(writer, Verdict::Goto, &[policy.chain()]),
+        Element::Frontend { policy, guarded, .. } => {
+            write_verdict(writer, Verdict::Goto, &[guard_prefix(*guarded), policy.chain()]);
+        }
         Element::DeadEnd { verdict: DeadEnd::Refuse, .. } => write_verdict(writer, Verdict::Goto, &["refuse"]),
         Element::DeadEnd { verdict: DeadEnd::Drop, .. } => write_verdict(writer, Verdict::Other(NF_DROP), &[]),
         Element::Pick { list, count, .. } => {
             write_verdict(writer, Verdict::Goto, &[list.prefix(), "pick-", &count.to_string()]);
         }
         Element::Sticky { list, group, .. } => {
-            write_verdict(writer, Verdict::Jump, &[list.prefix(), "sticky-", group]);
+            write_verdict(writer, Verdict::Goto, &[list.prefix(), "sticky-", group]);
         }
         Element::Learner { group, .. } => write_verdict(writer, Verdict::Goto, &["learn-", group]),
         Element::ServiceNetwork(_)
         | Element::Pods(_)
         | Element::ClusterIp(_)
-        | Element::Hairpin { .. }
-        | Element::Guarded(_)
+        | Element::Hairpin(_)
+        | Element::Remembered { .. }
         | Element::AllowedSource { .. }
         | Element::Member { .. } => {}
     }

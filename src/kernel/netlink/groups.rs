@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    dump::Rule,
+    dump::{Rule, RulesOf},
     uapi::{NFTA_DYNSET_SET_NAME, NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LOOKUP_SET},
     wire::Attributes,
 };
@@ -12,15 +12,19 @@ use crate::{
     tables::{AffinityGroup, List},
 };
 
-/// The group that a chain or set belongs to, and the list that it is for. A chain `learn-X` is for both.
-pub(crate) fn belongs_to(name: &str) -> Option<(&str, Option<List>)> {
-    if let Some(group) = name.strip_prefix("learn-") {
-        return (!group.is_empty()).then_some((group, None));
-    }
-    let (list, rest) = List::of_name(name);
-    let maps = || rest.strip_prefix("affinity-").and_then(|r| r.strip_suffix("-address").or(r.strip_suffix("-port")));
-    let group = rest.strip_prefix("sticky-").or_else(|| rest.strip_prefix("members-")).or_else(maps)?;
-    (!group.is_empty()).then_some((group, Some(list)))
+/// The group that a chain belongs to, and the list that it is for; a chain `learn-X` is for both.
+pub(crate) fn group_of_chain(chain: &str) -> Option<(&str, Option<List>)> {
+    let (list, rest) = List::of_name(chain);
+    let found = chain.strip_prefix("learn-").map(|group| (group, None));
+    found.or_else(|| Some((rest.strip_prefix("sticky-")?, Some(list)))).filter(|(group, _)| !group.is_empty())
+}
+
+/// The group that a set or map belongs to, and the list that it is for.
+pub(crate) fn group_of_set(set: &str) -> Option<(&str, List)> {
+    let (list, rest) = List::of_name(set);
+    let of_map = || rest.strip_prefix("affinity-").and_then(|r| r.strip_suffix("-address").or(r.strip_suffix("-port")));
+    let group = rest.strip_prefix("members-").or_else(of_map)?;
+    (!group.is_empty()).then_some((group, list))
 }
 
 /// The groups that a family's table holds. One that lacks a part, or whose rules are not ours, gets the timeout 0,
@@ -29,15 +33,14 @@ pub(crate) fn groups(
     family: Family,
     chains: &BTreeSet<String>,
     sets: &BTreeSet<String>,
-    rules: &[Rule],
+    rules: &RulesOf<'_>,
 ) -> Vec<AffinityGroup> {
     let mut found: BTreeMap<&str, BTreeSet<List>> = BTreeMap::new();
-    for (group, list) in chains.iter().chain(sets).filter_map(|name| belongs_to(name)) {
+    for (group, list) in chains.iter().filter_map(|chain| group_of_chain(chain)) {
         found.entry(group).or_default().extend(list);
     }
-    let mut rules_of: BTreeMap<&str, Vec<Vec<Reference<'_>>>> = BTreeMap::new();
-    for rule in rules.iter().filter(|rule| belongs_to(&rule.chain).is_some()) {
-        rules_of.entry(&rule.chain).or_default().push(references(rule));
+    for (group, list) in sets.iter().filter_map(|set| group_of_set(set)) {
+        found.entry(group).or_default().insert(list);
     }
     let group = |(name, lists): (&str, BTreeSet<List>)| {
         let mut group = AffinityGroup {
@@ -47,36 +50,34 @@ pub(crate) fn groups(
             all: lists.contains(&List::All),
             local: lists.contains(&List::Local),
         };
-        group.timeout = timeout(&group, sets, &rules_of).unwrap_or(0);
+        group.timeout = timeout(&group, sets, rules).unwrap_or(0);
         group
     };
     found.into_iter().map(group).collect()
 }
 
 /// Seconds that a group remembers clients; `None` if anything is not as [`crate::tables::group_text`] makes it.
-fn timeout(
-    group: &AffinityGroup,
-    sets: &BTreeSet<String>,
-    rules: &BTreeMap<&str, Vec<Vec<Reference<'_>>>>,
-) -> Option<u32> {
+fn timeout(group: &AffinityGroup, sets: &BTreeSet<String>, rules: &RulesOf<'_>) -> Option<u32> {
     let mut learners = rules.get(group.learn().as_str())?.iter();
     let mut timeouts = BTreeSet::new();
     for list in group.lists() {
         let (members, addresses, ports) = (group.members(list), group.addresses(list), group.ports(list));
         let complete = [&members, &addresses, &ports].into_iter().all(|set| sets.contains(set));
-        let sticky = rules.get(group.sticky(list).as_str())?.as_slice();
-        if !complete || sticky != [vec![Reference::Lookup(&addresses), Reference::Lookup(&ports)]] {
+        let [known, new] = rules.get(group.sticky(list).as_str())?.as_slice() else { return None };
+        let first_picks = format!("{}first-picks", list.prefix());
+        let sticky = [references(known), references(new)].concat();
+        if !complete || sticky != [&addresses, &ports, &first_picks].map(|map| Reference::Lookup(map)) {
             return None;
         }
-        let [Reference::Lookup(first), Reference::Update(second, one), Reference::Update(third, other)] =
-            learners.next()?.as_slice()
+        let learner = references(learners.next()?);
+        let [Reference::Lookup(first), Reference::Update(second, one), Reference::Update(third, other)] = learner[..]
         else {
             return None;
         };
-        if [*first, *second, *third] != [&members, &addresses, &ports] {
+        if [first, second, third] != [&members, &addresses, &ports] {
             return None;
         }
-        timeouts.extend([*one, *other]);
+        timeouts.extend([one, other]);
     }
     let milliseconds = timeouts.pop_first()?;
     let ours = timeouts.is_empty() && learners.next().is_none() && milliseconds % 1000 == 0;
@@ -84,7 +85,7 @@ fn timeout(
 }
 
 /// What a rule does with a named set or map.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reference<'a> {
     Lookup(&'a str),
     /// With a timeout in milliseconds

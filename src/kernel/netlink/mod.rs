@@ -10,9 +10,9 @@ mod intact;
 mod pick;
 mod plane;
 mod remembered;
-mod socket;
+pub(super) mod socket;
 mod state;
 mod uapi;
-mod wire;
+pub(super) mod wire;
 
 pub use plane::NetlinkDataPlane;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     compile::ServingTargets,
-    kernel::{Count, DataPlane, KernelError, Remembered, nft},
+    kernel::{Count, DataPlane, KernelError, Remembered, conntrack::ConntrackTable, nft},
     model::{Family, Frontend},
     tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, group_text},
 };
@@ -141,8 +141,8 @@ impl DataPlane for NetlinkDataPlane {
         self.standby()?.remove()
     }
 
-    fn delete_stale_flows(&mut self, _udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError> {
-        Ok(0)
+    fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError> {
+        if udp.is_empty() { Ok(0) } else { ConntrackTable::open()?.flush_stale(udp) }
     }
 
     fn remove(&mut self) -> Result<(), KernelError> {

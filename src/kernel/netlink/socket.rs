@@ -83,7 +83,7 @@ impl Fault {
 impl Refusal {
     /// The error that a caller sees, given what was attempted.
     pub fn during(self, attempt: String) -> KernelError {
-        let mut reason = format!("{} ({:?})", self.errno.desc(), self.errno);
+        let mut reason = format!("the kernel says: {} ({:?})", self.errno.desc(), self.errno);
         if !self.words.is_empty() {
             reason = format!("{reason}: {}", self.words);
         }
@@ -99,11 +99,7 @@ impl Refusal {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        match error.raw_os_error().map(Errno::from_raw) {
-            // ENOBUFS: answers were dropped; reading again is the remedy.
-            Some(Errno::EINTR | Errno::ENOBUFS) => Fault::Interrupted,
-            _ => Fault::Socket(error),
-        }
+        Fault::Socket(error)
     }
 }
 
@@ -145,7 +141,14 @@ impl NetfilterSocket {
         self.socket.send(request.bytes(), 0)?;
         let mut interrupted = false;
         loop {
-            let length = receive(&self.socket, &mut self.buffer, 0)?;
+            let length = match receive(&self.socket, &mut self.buffer, 0) {
+                // Something was dropped. The rest must be read all the same, or the kernel begins no other dump.
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                    interrupted = true;
+                    continue;
+                }
+                other => other?,
+            };
             for (header, payload) in messages(&self.buffer[..length]) {
                 if header.sequence_number() != sequence {
                     continue; // the rest of an answer that was given up
@@ -211,11 +214,16 @@ impl NetfilterSocket {
     }
 }
 
-/// Runs a reading until nobody interrupts it.
+/// Runs a reading until nobody interrupts it. What is deleted while it is read can be read another time, too, but not
+/// at once: the caller has to see first what there is.
 pub(crate) fn undisturbed<T>(attempt: &str, mut read: impl FnMut() -> Result<T, Fault>) -> Result<T, KernelError> {
     for _ in 1..ATTEMPTS {
         match read() {
             Err(Fault::Interrupted) => {}
+            Err(fault) if fault.is(Errno::ENOENT) => {
+                let reason = "somebody deleted it meanwhile".to_owned();
+                return Err(KernelError::Failed { attempt: attempt.to_owned(), reason });
+            }
             other => return other.map_err(|fault| fault.during(attempt)),
         }
     }
@@ -224,11 +232,16 @@ pub(crate) fn undisturbed<T>(attempt: &str, mut read: impl FnMut() -> Result<T, 
 
 fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     let room = buffer.len();
-    let length = socket.recv(&mut &mut *buffer, flags | MSG_TRUNC)?;
-    if length > room {
-        return Err(io::Error::other(format!("an answer of {length} bytes is larger than the buffer of {room}")));
+    loop {
+        match socket.recv(&mut &mut *buffer, flags | MSG_TRUNC) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {} // by a signal
+            Ok(length) if length > room => {
+                let reason = format!("an answer of {length} bytes is larger than the buffer of {room}");
+                return Err(io::Error::other(reason));
+            }
+            other => return other,
+        }
     }
-    Ok(length)
 }
 
 /// The messages in what was received.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     decode::{self, Names, pick_count},
-    dump::{Reader, Rule},
+    dump::{Reader, RulesOf},
     groups,
     pick::is_pick_rule,
+    wire::Attributes,
 };
 use crate::{
     kernel::KernelError,
@@ -24,8 +25,12 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
         let chains = reader.chains(family, |name, _| name.to_owned())?.into_iter().collect();
         let sets = reader.sets(family)?.into_iter().collect();
         let rules = reader.rules(family)?;
-        state.groups.extend(groups::groups(family, &chains, &sets, &rules));
-        sort_chains(family, &chains, &rules, &mut state);
+        let mut rules_of: RulesOf<'_> = BTreeMap::new();
+        for rule in &rules {
+            rules_of.entry(&rule.chain).or_default().push(rule);
+        }
+        state.groups.extend(groups::groups(family, &chains, &sets, &rules_of));
+        sort_chains(family, &chains, &rules_of, &mut state);
         read_sets(reader, family, &sets, &mut state, &mut names)?;
     }
     Ok(state)
@@ -33,14 +38,15 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
 
 /// Finds the pick chains, and the chains that are none of ours: a pick chain that was edited is none of ours until it
 /// is made again.
-fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &[Rule], state: &mut TableState) {
+fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &RulesOf<'_>, state: &mut TableState) {
+    let fixed: BTreeSet<&str> = Program::chains().collect();
     for name in chains {
-        let of_chain: Vec<&Rule> = rules.iter().filter(|rule| rule.chain == *name).collect();
+        let of_chain = rules.get(name.as_str()).map_or(&[][..], Vec::as_slice);
         match pick_chain(family, name) {
-            Some(pick) if is_pick_rule(&of_chain, &pick) => {
+            Some(pick) if is_pick_rule(of_chain, &pick) => {
                 state.picks.insert(pick);
             }
-            None if Program::chains().any(|fixed| fixed == name) || groups::belongs_to(name).is_some() => {}
+            None if fixed.contains(name.as_str()) || groups::group_of_chain(name).is_some() => {}
             _ => {
                 state.strangers.insert(format!("{} chain {name}", family.nft()));
             }
@@ -63,42 +69,48 @@ fn read_sets(
 ) -> Result<(), KernelError> {
     let fixed: BTreeMap<String, Container<'_>> = Container::FIXED.into_iter().map(|c| (c.name(), c)).collect();
     for set in sets {
-        let Some(container) = fixed.get(set).copied().or_else(|| members(set)) else {
-            if groups::belongs_to(set).is_none() {
-                state.strangers.insert(format!("{} set {set}", family.nft()));
-            }
-            continue;
-        };
-        let strangers = &mut state.strangers;
-        let mut stranger = |key: &[u8]| {
-            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let TableState { elements, strangers, .. } = state;
+        let mut stranger = |element: Attributes<'_>| {
+            let key: String = decode::key_bytes(element).iter().map(|byte| format!("{byte:02x}")).collect();
             strangers.insert(format!("{} element {set} {key}", family.nft()));
         };
-        if let Container::ServiceNetworks | Container::Pods = container {
-            let mut bounds = Vec::new();
-            reader.elements(family, set, &mut bounds, |element| {
-                let bound = decode::bound(family, element);
-                bound.or_else(|| {
-                    stranger(decode::key_bytes(element));
-                    None
-                })
-            })?;
-            let make: fn(IpRange) -> Element = match container {
-                Container::Pods => Element::Pods,
-                _ => Element::ServiceNetwork,
-            };
-            state.elements.extend(decode::ranges(bounds).into_iter().map(make));
-        } else {
-            reader.elements(family, set, &mut state.elements, |element| {
+        match fixed.get(set).copied().or_else(|| members(set)) {
+            Some(Container::Pods) => elements.extend(read_ranges(reader, family, set, stranger)?.map(Element::Pods)),
+            Some(Container::ServiceNetworks) => {
+                elements.extend(read_ranges(reader, family, set, stranger)?.map(Element::ServiceNetwork));
+            }
+            Some(container) => reader.elements(family, set, elements, |element| {
                 let decoded = decode::element(container, family, element, names);
-                decoded.or_else(|| {
-                    stranger(decode::key_bytes(element));
-                    None
-                })
-            })?;
+                if decoded.is_none() {
+                    stranger(element);
+                }
+                decoded
+            })?,
+            None if groups::group_of_set(set).is_some() => {}
+            None => {
+                strangers.insert(format!("{} set {set}", family.nft()));
+            }
         }
     }
     Ok(())
+}
+
+/// Reads an interval set.
+fn read_ranges(
+    reader: &mut Reader<'_>,
+    family: Family,
+    set: &str,
+    mut stranger: impl FnMut(Attributes<'_>),
+) -> Result<impl Iterator<Item = IpRange>, KernelError> {
+    let mut bounds = Vec::new();
+    reader.elements(family, set, &mut bounds, |element| {
+        let bound = decode::bound(family, element);
+        if bound.is_none() {
+            stranger(element);
+        }
+        bound
+    })?;
+    Ok(decode::ranges(bounds).into_iter())
 }
 
 /// The set of an affinity group's endpoints, if this is the name of one.

@@ -1,6 +1,7 @@
 //! Clusters to measure with, and tables to print.
 
 #![allow(dead_code, reason = "every benchmark uses a part of it")]
+pub mod kube_proxy_shape;
 
 use std::{
     fmt,

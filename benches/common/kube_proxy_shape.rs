@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::common::Cluster;
+use super::Cluster;
 
 /// How the ruleset grows with the cluster.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -1,0 +1,58 @@
+//! `portolan apply`: once, then exit.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{InputArgs, NodeArgs, input};
+use crate::{
+    agent::{Agent, Synced},
+    kernel::NetlinkDataPlane,
+};
+
+/// Make the kernel hold what the manifests say, once, and exit.
+///
+/// Run again with other manifests it changes what differs and nothing else; established connections go on. An object
+/// that cannot be used is named, and costs the others nothing. If a file cannot be read, nothing that is in the kernel
+/// is removed on its account.
+///
+/// Exit code: 0 all of it is in the kernel; 1 some object was refused, the rest is in the kernel; 2 nothing was done.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
+    let loaded = input::load(&args.input, &args.node, input::Allocating::Remember)?;
+    let services = loaded.world.services.len();
+    let mut agent = Agent::new(NetlinkDataPlane::open()?);
+    agent.set(loaded.world, loaded.settings, loaded.incomplete);
+    let synced = agent.sync().context("cannot bring the kernel in line with the manifests")?;
+    input::print_notices(loaded.notices.iter().chain(&synced.notices));
+    for (owner, reason) in &synced.refused {
+        eprintln!("error: {owner}: the kernel refused its rules, its last good state stays: {reason}");
+    }
+    println!("{}", report(services, &synced));
+    Ok(if synced.refused.is_empty() { loaded.exit_code } else { ExitCode::from(1) })
+}
+
+/// One line: what was done.
+pub(super) fn report(services: usize, synced: &Synced) -> String {
+    let mut line = format!("{services} services; ");
+    if synced.installed {
+        line.push_str("program installed; ");
+    }
+    if synced.changed.is_empty() {
+        line.push_str("nothing to change");
+    } else {
+        line.push_str(&format!("{} changed, {} element operations", synced.changed.len(), synced.operations));
+    }
+    if synced.flows_deleted > 0 {
+        line.push_str(&format!("; {} stale UDP flows deleted", synced.flows_deleted));
+    }
+    line
+}

@@ -1,0 +1,26 @@
+//! `portolan cleanup`: nothing stays behind.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use crate::kernel::{DataPlane, NetlinkDataPlane};
+
+/// Remove everything that Portolan made: its tables, and what it remembers of allocated addresses.
+///
+/// Established connections that were translated go on, because the kernel's connection tracking holds them.
+#[derive(Args, Debug)]
+pub struct CleanupArgs {
+    /// Where allocated addresses and ports are remembered
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/portolan")]
+    state_dir: PathBuf,
+}
+
+pub(super) fn run(args: &CleanupArgs) -> anyhow::Result<ExitCode> {
+    let mut kernel = NetlinkDataPlane::open()?;
+    kernel.remove()?;
+    kernel.remove_standby()?;
+    crate::source::StateFile::new(&args.state_dir).remove()?;
+    println!("removed the tables ip {0} and ip6 {0}, and {1}", crate::tables::TABLE, args.state_dir.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,124 @@
+//! From flags to inputs: read the manifests, do the control plane's work, add what only the kernel knows.
+
+use std::{net::IpAddr, process::ExitCode};
+
+use anyhow::Context;
+use tracing::warn;
+
+use super::{InputArgs, NodeArgs};
+use crate::{
+    controlplane,
+    kernel::addresses::AddressWatch,
+    model::{IpRange, Located, NodePortAddresses, Notice, Settings, Severity, World, ingest},
+    objects::{Object, Service},
+    source::{StateFile, manifests},
+};
+
+/// What all commands work on.
+pub struct Loaded {
+    /// Inputs of the data plane
+    pub world: World,
+    /// Settings for this node
+    pub settings: Settings,
+    /// The Services as the control plane completed them, in order of namespace and name
+    pub services: Vec<Service>,
+    /// What the control plane worked with
+    pub options: controlplane::Options,
+    /// What was wrong with the input
+    pub notices: Vec<Notice>,
+    /// Some input could not be read at all
+    pub incomplete: bool,
+    /// 1 if something was refused
+    pub exit_code: ExitCode,
+}
+
+/// Whether allocations are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocating {
+    /// Use what is remembered, write nothing: for dry runs
+    ReadOnly,
+    /// Remember
+    Remember,
+}
+
+/// Reads everything.
+///
+/// # Errors
+///
+/// A path that cannot be opened, a state folder that cannot be written. What is wrong with single objects is among the
+/// notices.
+pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyhow::Result<Loaded> {
+    let read = manifests::read(&input.manifests)?;
+    let options = controlplane::Options {
+        service_cidrs: input.service_cidr.clone(),
+        load_balancer_pool: input.load_balancer_pool.iter().map(|range| IpRange::from(*range)).collect(),
+        incomplete: read.unreadable,
+        ..controlplane::Options::default()
+    };
+    let completed = complete(read.objects, &options, &StateFile::new(&input.state_dir), allocating)?;
+    let objects = completed.objects.iter().map(|located| (&located.object, Some(&located.origin)));
+    let (mut world, notices) = ingest::world(&node.node_name(), objects);
+    world.service_networks.extend(&input.service_cidr);
+    world.node.addresses.splice(0..0, node.node_ip.iter().copied());
+    let (settings, warnings) = node.settings(&world.node);
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    if world.node.addresses.is_empty() || settings.node_port_addresses != NodePortAddresses::Primary {
+        world.node.interface_addresses =
+            interface_addresses().context("cannot list the addresses of the interfaces")?;
+    }
+    let notices: Vec<Notice> = [read.notices, completed.notices, notices].concat();
+    let refused = read.unreadable || notices.iter().any(|n| n.severity == Severity::Refused);
+    let services = services(&completed.objects);
+    let exit_code = ExitCode::from(u8::from(refused));
+    Ok(Loaded { world, settings, services, options, notices, incomplete: read.unreadable, exit_code })
+}
+
+/// The Services among the objects, in order of namespace and name.
+pub fn services(objects: &[Located]) -> Vec<Service> {
+    let service = |located: &Located| match &located.object {
+        Object::Service(service) => Some(service.clone()),
+        _ => None,
+    };
+    let mut services: Vec<Service> = objects.iter().filter_map(service).collect();
+    services.sort_by_cached_key(|s| (s.metadata.namespace().to_owned(), s.metadata.name.clone()));
+    services
+}
+
+fn complete(
+    objects: Vec<Located>,
+    options: &controlplane::Options,
+    state: &StateFile,
+    allocating: Allocating,
+) -> anyhow::Result<controlplane::Completed> {
+    match allocating {
+        Allocating::ReadOnly => Ok(controlplane::complete(objects, options, &mut state.read()?)),
+        Allocating::Remember => {
+            let mut locked = state.lock()?;
+            let completed = controlplane::complete(objects, options, locked.allocations());
+            locked.save()?;
+            Ok(completed)
+        }
+    }
+}
+
+/// The interfaces' addresses. Asked in a thread of its own, in the same network namespace, because the caller may be
+/// inside a runtime already.
+fn interface_addresses() -> anyhow::Result<Vec<IpAddr>> {
+    let ask = || -> anyhow::Result<Vec<IpAddr>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { Ok(AddressWatch::open()?.read().await?.all) })
+    };
+    std::thread::scope(|scope| scope.spawn(ask).join())
+        .map_err(|_| anyhow::anyhow!("the thread that asks ended early"))?
+}
+
+/// Prints what is wrong with the input, a line each, to standard error.
+pub fn print_notices<'a>(notices: impl IntoIterator<Item = &'a Notice>) {
+    for notice in notices {
+        let severity = match notice.severity {
+            Severity::Refused => "error",
+            Severity::Warning => "warning",
+        };
+        eprintln!("{severity}: {notice}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `portolan render`: the dry run.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{InputArgs, NodeArgs, input, summary};
+use crate::{
+    desired::Desired,
+    model::Family,
+    tables::{Contents, Program, nft_text},
+};
+
+/// Print the complete ruleset for one node, and touch nothing.
+///
+/// The nft text is what `portolan apply` puts into the kernel; `nft -f` loads it as it stands:
+///
+///     portolan render -f examples/01-clusterip.yaml --node node-1 | nft -f -
+#[derive(Args, Debug)]
+pub struct RenderArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Nft)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// nft's language
+    Nft,
+    /// libnftables JSON
+    Json,
+    /// Each Service with its frontends and endpoints, and why
+    Summary,
+}
+
+pub(super) fn run(args: &RenderArgs) -> anyhow::Result<ExitCode> {
+    let loaded = input::load(&args.input, &args.node, input::Allocating::ReadOnly)?;
+    let programs = Family::ALL.map(|family| Program::new(family, &loaded.settings));
+    let mut desired = Desired::default();
+    desired.replace(loaded.world, loaded.settings);
+    let mut contents = Contents::default();
+    let work = desired.work(&contents);
+    contents.accept(work.changes);
+    input::print_notices(loaded.notices.iter().chain(&work.notices));
+    let text = match args.output {
+        Format::Nft => nft_text(&programs, &contents.state()),
+        Format::Json => crate::tables::nft_json(&programs, &contents.state())?,
+        Format::Summary => summary::text(&desired),
+    };
+    super::table::print(&text)?;
+    Ok(loaded.exit_code)
+}

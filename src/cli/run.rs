@@ -1,0 +1,211 @@
+//! `portolan run`: the reconcile loop.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::{InputArgs, NodeArgs, apply, input};
+use crate::{
+    agent::Agent,
+    desired::Desired,
+    kernel::{DataPlane, KernelError, NetlinkDataPlane, addresses::AddressWatch},
+    source::watch::Watch,
+    tables::{Contents, differences},
+};
+
+/// How soon after a failure the first new try is made; doubled each time, up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// How often the kernel is asked whether anybody changed its rules.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keep the kernel true to the manifests, following their changes.
+///
+/// Follows the files, the interfaces' addresses, and changes that others make to our tables. Ends on SIGTERM or SIGINT
+/// and leaves the rules in place: a restart takes them over without a gap. `portolan cleanup` removes them.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Print what would change, and touch nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Least time between two changes of the kernel, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    min_sync_period: u64,
+}
+
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if args.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new()?).await }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is done each time: for real, or on paper.
+trait Follower {
+    /// Brings the kernel in line with new inputs.
+    fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError>;
+    /// Tries again, or repairs what others changed.
+    fn check(&mut self) -> Result<(), KernelError>;
+}
+
+/// The loop: whatever happens is gathered for the least period, then handled once.
+async fn follow(args: &RunArgs, mut follower: impl Follower) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut files = Watch::new(&args.input.manifests);
+    let mut interfaces = AddressWatch::open().context("cannot follow the addresses of the interfaces")?;
+    let mut retry = FIRST_RETRY;
+    let mut reload = true;
+    loop {
+        let started = Instant::now();
+        let result = if std::mem::take(&mut reload) {
+            load_and_set(args, &mut follower)
+        } else {
+            follower.check().map_err(Into::into)
+        };
+        let pause = match result {
+            Ok(()) => {
+                retry = FIRST_RETRY;
+                CHECK_INTERVAL
+            }
+            Err(failure) => {
+                error!(retry_seconds = retry.as_secs(), "{failure:#}; the rules stay as they are");
+                let doubled = (retry * 2).min(LONGEST_RETRY);
+                std::mem::replace(&mut retry, doubled)
+            }
+        };
+        let least = Duration::from_millis(args.min_sync_period).saturating_sub(started.elapsed());
+        tokio::time::sleep(least).await;
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = files.changed() => reload = true,
+            changed = interfaces.changed() => {
+                if changed.is_err() {
+                    warn!("lost track of interface addresses; subscribing again");
+                    interfaces = AddressWatch::open().context("cannot follow the addresses of the interfaces")?;
+                }
+                reload = true;
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    info!("ending; the rules stay in place");
+    Ok(())
+}
+
+fn load_and_set(args: &RunArgs, follower: &mut impl Follower) -> anyhow::Result<()> {
+    let allocating = if args.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
+    let loaded = input::load(&args.input, &args.node, allocating)?;
+    input::print_notices(&loaded.notices);
+    follower.set(loaded)?;
+    Ok(())
+}
+
+/// The real thing.
+struct Live {
+    agent: Agent<NetlinkDataPlane>,
+    /// The ruleset's generation after our last look
+    generation: u32,
+    /// The last change failed or was refused in part
+    unfinished: bool,
+}
+
+impl Live {
+    fn new() -> Result<Self, KernelError> {
+        Ok(Self { agent: Agent::new(NetlinkDataPlane::open()?), generation: 0, unfinished: false })
+    }
+
+    fn sync(&mut self) -> Result<(), KernelError> {
+        self.unfinished = true;
+        let synced = self.agent.sync()?;
+        input::print_notices(&synced.notices);
+        self.unfinished = !synced.refused.is_empty();
+        self.generation = self.agent.kernel().generation()?;
+        if synced.installed || !synced.changed.is_empty() {
+            info!("{}", apply::report(self.agent.desired().world().services.len(), &synced));
+        }
+        Ok(())
+    }
+}
+
+impl Follower for Live {
+    fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
+        self.agent.set(loaded.world, loaded.settings, loaded.incomplete);
+        self.sync()
+    }
+
+    fn check(&mut self) -> Result<(), KernelError> {
+        let generation = self.agent.kernel().generation()?;
+        if generation != self.generation {
+            // Anybody's commit moves the generation, ours included: look before repairing.
+            self.agent.doubt();
+        } else if !self.unfinished {
+            return Ok(());
+        }
+        self.sync()
+    }
+}
+
+/// Says what would be done.
+struct DryRun {
+    desired: Desired,
+    /// What the kernel would hold
+    contents: Contents,
+    first: bool,
+}
+
+impl DryRun {
+    fn new() -> Self {
+        Self { desired: Desired::default(), contents: Contents::default(), first: true }
+    }
+
+    /// What the kernel holds now; nothing, if it cannot be read.
+    fn read_kernel() -> Contents {
+        match NetlinkDataPlane::open().and_then(|mut kernel| kernel.dump()) {
+            Ok(state) => Contents::from_kernel(state),
+            Err(failure) => {
+                warn!("{failure}; comparing with empty tables");
+                Contents::default()
+            }
+        }
+    }
+}
+
+impl Follower for DryRun {
+    fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
+        self.desired.replace(loaded.world, loaded.settings);
+        let work = if std::mem::take(&mut self.first) {
+            self.contents = Self::read_kernel();
+            self.desired.take_over(&mut self.contents, loaded.incomplete)
+        } else {
+            self.desired.work(&self.contents)
+        };
+        input::print_notices(&work.notices);
+        let nothing = Default::default();
+        for (owner, wanted) in &work.changes {
+            for difference in differences(self.contents.rows(owner).unwrap_or(&nothing), wanted) {
+                let verb = if difference.missing { "add" } else { "remove" };
+                println!("would {verb} {owner}: {}", difference.subject());
+            }
+        }
+        println!("would send {} element operations", self.contents.change(&work.changes).operations());
+        self.contents.accept(work.changes);
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), KernelError> {
+        Ok(())
+    }
+}
