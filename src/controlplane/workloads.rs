@@ -155,12 +155,10 @@ fn pod(workload: &Workload, name: String) -> Pod {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::{
-        controlplane::{Allocations, Options, testing::complete_text},
-        source::manifests::read_text,
+    use crate::controlplane::{
+        Allocations, Options,
+        testing::{complete_text, objects},
     };
 
     const TEMPLATE: &str = "template: {metadata: {labels: {app: kubia}}, spec: {containers: [{name: kubia}]}}";
@@ -176,7 +174,7 @@ mod tests {
 
     fn pods(text: &str, nodes: &[&str]) -> Vec<Pod> {
         let nodes: Vec<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
-        let objects = expand_workloads(read_text(Path::new("m.yaml"), text).objects, &nodes);
+        let objects = expand_workloads(objects(text), &nodes);
         let pod = |located: Located| match located.object {
             Object::Pod(pod) => Some(pod),
             _ => None,
