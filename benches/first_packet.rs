@@ -22,24 +22,33 @@ use portolan::{
     model::{EndpointFacts, Protocol, ServicePort, Slice, SlicePort, World},
 };
 
-const ROUNDS: usize = 40;
-const PACKETS: usize = 500;
+const ROUNDS: usize = 300;
+const PACKETS: usize = 100;
 const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const PORT: u16 = 8080;
 
 #[derive(Clone, Copy)]
 enum Variant {
+    /// One DNAT rule in prerouting, and nothing else on the node
     SingleRule,
+    /// The same rule with what any proxy needs beside it: masquerading on demand, and a refusal of untranslated packets
+    SingleRuleProxy,
     Portolan(usize),
 }
 
 impl Variant {
-    const ALL: [Variant; 4] =
-        [Variant::SingleRule, Variant::Portolan(1_000), Variant::Portolan(10_000), Variant::Portolan(30_000)];
+    const ALL: [Variant; 5] = [
+        Variant::SingleRule,
+        Variant::SingleRuleProxy,
+        Variant::Portolan(1_000),
+        Variant::Portolan(10_000),
+        Variant::Portolan(30_000),
+    ];
 
     fn name(self) -> String {
         match self {
-            Variant::SingleRule => "one DNAT rule".into(),
+            Variant::SingleRule => "one DNAT rule, nothing else".into(),
+            Variant::SingleRuleProxy => "one DNAT rule, with masquerade and refusal".into(),
             Variant::Portolan(services) => format!("Portolan, {services} services"),
         }
     }
@@ -90,13 +99,8 @@ impl Line {
         in_namespace(node, move || {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
             match variant {
-                Variant::SingleRule => {
-                    let vip = Cluster::cluster_ip(0);
-                    common::load_with_nft(&format!(
-                        "table ip bench {{\nchain prerouting {{\ntype nat hook prerouting priority dstnat\n\
-                         ip daddr {vip} udp dport 80 dnat to {POD}:{PORT}\n}}\n}}\n"
-                    ));
-                }
+                Variant::SingleRule => drop(common::load_with_nft(&single_rule(""))),
+                Variant::SingleRuleProxy => drop(common::load_with_nft(&single_rule(BESIDE_THE_RULE))),
                 Variant::Portolan(services) => program(services),
             }
         });
@@ -136,6 +140,30 @@ impl Drop for Line {
         ip(&self.names.iter().map(|name| format!("netns del {name}\n")).collect::<String>());
     }
 }
+
+/// A ruleset that sends the first Service to the pod.
+fn single_rule(beside: &str) -> String {
+    let vip = Cluster::cluster_ip(0);
+    format!(
+        "table ip bench {{\nchain prerouting {{\ntype nat hook prerouting priority dstnat\n\
+         ip daddr {vip} udp dport 80 dnat to {POD}:{PORT}\n}}\n{beside}}}\n"
+    )
+}
+
+const BESIDE_THE_RULE: &str = "
+chain output {
+type nat hook output priority -100
+ip daddr 172.30.0.2 udp dport 80 dnat to 10.0.2.2:8080
+}
+chain forward {
+type filter hook forward priority filter
+ct state new ip daddr 172.30.0.0/16 reject
+}
+chain postrouting {
+type nat hook postrouting priority srcnat
+meta mark & 0x4000 == 0x4000 masquerade
+}
+";
 
 /// A node with that many Services, of which the first, over UDP, leads to the pod.
 fn program(services: usize) {
@@ -180,29 +208,45 @@ fn main() {
         return;
     }
     let lines: Vec<Line> = Variant::ALL.iter().enumerate().map(|(index, variant)| Line::up(index, *variant)).collect();
-    let mut samples = vec![Vec::new(); lines.len()];
-    for round in 0..=ROUNDS {
-        for (line, samples) in lines.iter().zip(&mut samples) {
-            let measured = line.measure(PACKETS);
-            // The first round warms up neighbours, caches and routes.
-            if round > 0 {
-                samples.extend(measured);
-            }
-        }
-    }
-    let mut table = Table::new(&["ruleset", "first packets", "p50 µs", "p99 µs", "p50, times one rule"]);
-    let mut base = None;
-    for (variant, mut samples) in Variant::ALL.iter().zip(samples) {
-        samples.sort_by(f64::total_cmp);
-        let at = |percent: usize| samples[(samples.len() - 1) * percent / 100];
-        let base = *base.get_or_insert(at(50));
+    let (rounds, all) = take_turns(&lines);
+    let mut table =
+        Table::new(&["ruleset", "first packets", "p50 µs", "p99 µs", "times one rule", "times with masquerade"]);
+    for (index, variant) in Variant::ALL.iter().enumerate() {
+        let samples = sorted(all[index].clone());
+        // Compared round by round, because the machine is faster at one time than at another.
+        let times = |base: usize| at(&sorted(rounds.iter().map(|round| round[index] / round[base]).collect()), 50);
         table.row(&[
             variant.name(),
             samples.len().to_string(),
-            format!("{:.2}", at(50) * 1e6),
-            format!("{:.2}", at(99) * 1e6),
-            format!("{:.3}", at(50) / base),
+            format!("{:.2}", at(&samples, 50) * 1e6),
+            format!("{:.2}", at(&samples, 99) * 1e6),
+            format!("{:.3}", times(0)),
+            format!("{:.3}", times(1)),
         ]);
     }
     println!("### The first packet of a connection, there and back\n\n{table}");
+}
+
+/// For each round the median of each variant; and all samples of each variant.
+fn take_turns(lines: &[Line]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let mut rounds = Vec::new();
+    let mut all = vec![Vec::new(); lines.len()];
+    for round in 0..=ROUNDS {
+        let measured: Vec<Vec<f64>> = lines.iter().map(|line| sorted(line.measure(PACKETS))).collect();
+        // The first round warms up neighbours, caches and routes.
+        if round > 0 {
+            rounds.push(measured.iter().map(|samples| at(samples, 50)).collect());
+            all.iter_mut().zip(measured).for_each(|(all, samples)| all.extend(samples));
+        }
+    }
+    (rounds, all)
+}
+
+fn sorted(mut samples: Vec<f64>) -> Vec<f64> {
+    samples.sort_by(f64::total_cmp);
+    samples
+}
+
+fn at(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100]
 }
