@@ -49,6 +49,18 @@ impl Kind {
     }
 }
 
+/// All addresses of the Services with these numbers but node ports': what a load balancer or a router would send to a
+/// node.
+pub fn addresses(numbers: impl Iterator<Item = u8>) -> Vec<IpAddr> {
+    let kinds = [Kind::ClusterIp, Kind::ExternalIp, Kind::LoadBalancer];
+    numbers.flat_map(|n| kinds.map(|kind| Family::ALL.map(|family| kind.address(n, family))).concat()).collect()
+}
+
+/// Both families with each of the protocols that probes can speak.
+pub fn families_and_protocols() -> impl Iterator<Item = (Family, Protocol)> {
+    Family::ALL.into_iter().flat_map(|family| PROTOCOLS.map(|protocol| (family, protocol)))
+}
+
 /// What a slice says of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {

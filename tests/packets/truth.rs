@@ -5,7 +5,6 @@ use std::{
     net::IpAddr,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::Duration,
 };
 
 use portolan::{
@@ -14,17 +13,11 @@ use portolan::{
 };
 
 use crate::{
+    asking::{BRIEF, is_complete, spread},
     oracle::{Cell, Client, Endpoint, Verdict},
-    services::{Kind, LEAVING, NOT_READY, PROTOCOLS, READY, State, service, settings, world},
+    services::{Kind, LEAVING, NOT_READY, PROTOCOLS, READY, State, addresses, service, settings, world},
     support::{Net, can_run, node_address, pod_address, run, second_address, spec},
 };
-
-/// How long silence is waited for. Whoever is answered, or refused, is so within a millisecond or two.
-const BRIEF: Duration = Duration::from_millis(100);
-/// The fewest connections that show whom a client is sent to.
-const FEWEST: usize = 8;
-/// The most: of four endpoints one is missed with a probability of 10^-36.
-const MOST: usize = 300;
 
 /// here-1 and here-2 run on node-1, there-1 and there-2 on node-2; what is in a name not listed has no endpoint.
 const ENDPOINTS: [(&str, [Option<State>; 4]); 9] = [
@@ -217,14 +210,8 @@ fn complaint(question: &Question, from: &Namespace) -> Option<String> {
             (tally, right)
         }
         Verdict::Serve { pods, .. } => {
-            let wanted: BTreeSet<&str> = pods.iter().copied().collect();
-            let mut tally = probe.spread(from, FEWEST).unwrap();
-            while names(&tally) != wanted && tally.answered() == tally.total() && tally.total() < MOST {
-                tally.merge(&probe.spread(from, 4).unwrap());
-            }
-            let right = names(&tally) == wanted
-                && tally.answered() == tally.total()
-                && tally.sources == BTreeSet::from([question.source]);
+            let tally = spread(from, &probe, pods);
+            let right = is_complete(&tally, pods) && tally.sources == BTreeSet::from([question.source]);
             (tally, right)
         }
     };
@@ -244,10 +231,6 @@ fn dropped_at_home(question: &Question) -> bool {
 
 fn outcomes(tally: &Tally) -> Vec<String> {
     tally.outcomes.keys().cloned().collect()
-}
-
-fn names(tally: &Tally) -> BTreeSet<&str> {
-    tally.pods.keys().map(String::as_str).collect()
 }
 
 /// Replies of node-2's pods to those whose packets node-1 passed on with their own source address must come back through
@@ -291,11 +274,8 @@ fn everybody_gets_what_the_table_says() {
     bend_replies(&net.lab);
     let cases = cases();
     let world = table(&net, &cases);
-    let vips = [Kind::ClusterIp, Kind::ExternalIp, Kind::LoadBalancer];
     let numbers = 1..=cases.len() as u8;
-    let vips =
-        numbers.flat_map(|n| vips.iter().flat_map(move |kind| Family::ALL.map(|family| kind.address(n, family))));
-    net.lab.route(&vips.collect::<Vec<_>>(), "node-1").unwrap();
+    net.lab.route(&addresses(numbers), "node-1").unwrap();
 
     for (detector, masquerade_all) in [(true, false), (true, true), (false, false), (false, true)] {
         let usual = settings();
