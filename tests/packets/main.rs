@@ -5,9 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
 
 mod asking;
+mod detectors;
+mod hairpin;
+mod node_ports;
 mod oracle;
 mod services;
 mod source_ranges;
 mod strays;
 mod support;
+mod topology;
 mod truth;
