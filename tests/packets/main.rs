@@ -4,6 +4,7 @@
 //! written down in [`oracle`] and in the tests, from the description of Service behaviour and not from the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic: that is how they fail")]
 
+mod affinity;
 mod asking;
 mod detectors;
 mod hairpin;
