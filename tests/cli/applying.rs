@@ -17,9 +17,9 @@ const CASES: [&str; 6] = [
 
 /// The blocks of a listing in an order of their own: nft lists chains in the order in which they were made.
 fn in_order(ruleset: &str) -> Vec<String> {
-    let mut blocks: Vec<String> = ruleset.split("\n\n").map(|block| block.trim().to_owned()).collect();
-    let inner = |block: &String| block.split("\n\t}\n").map(str::to_owned).collect::<Vec<_>>();
-    blocks = blocks.iter().flat_map(inner).map(|b| sorted_elements(&b)).collect();
+    let parts = ruleset.split("\n\n").flat_map(|block| block.split("\n\t}\n"));
+    let bare = parts.map(|part| part.trim_matches(|c: char| c.is_whitespace() || c == '}'));
+    let mut blocks: Vec<String> = bare.filter(|part| !part.is_empty()).map(sorted_elements).collect();
     blocks.sort();
     blocks
 }
@@ -123,7 +123,8 @@ fn cleanup_removes_what_is_ours_and_only_that() {
     // A cluster IP is allocated, so there is something to remember.
     sandbox.apply(&["examples/01-clusterip.yaml"]);
     assert!(sandbox.path("state").exists());
-    sandbox.nft("table ip portolan-standby { }\ntable ip6 portolan-standby { }\ntable inet theirs { chain c { } }\n");
+    sandbox
+        .nft("table ip portolan-standby { }\ntable ip6 portolan-standby { }\ntable inet theirs {\nchain c {\n}\n}\n");
     let state = sandbox.state();
     for _ in 0..2 {
         sandbox.bare(&["cleanup", "--state-dir", &state]).expect(0);
