@@ -75,8 +75,8 @@ impl<K: DataPlane> Agent<K> {
             self.programs = programs;
             self.adopted = false;
         }
-        if self.keep_unknown && !incomplete {
-            // What was left alone for lack of knowledge can go now.
+        if self.keep_unknown || incomplete {
+            // Only taking over leaves alone what the inputs do not name, or removes what was left alone before.
             self.adopted = false;
         }
         self.keep_unknown = incomplete;

@@ -75,12 +75,20 @@ impl Desired {
     /// could not be read.
     pub fn take_over(&mut self, contents: &mut Contents, keep_unknown: bool) -> Work {
         self.dirty.extend(self.world.services.keys().cloned());
+        if keep_unknown {
+            // A Service that vanished from the inputs keeps its rows, and with them its claims.
+            self.dirty.retain(|id| self.world.services.contains_key(id));
+        }
         let unknown = |owner: &&Owner| match owner {
             Owner::Service(id) => !self.world.services.contains_key(id),
             Owner::Node => false,
             Owner::Stray => true,
         };
         let leftovers: Vec<Owner> = contents.owners().filter(|_| !keep_unknown).filter(unknown).cloned().collect();
+        self.dirty.extend(leftovers.iter().filter_map(|owner| match owner {
+            Owner::Service(id) => Some(id.clone()),
+            Owner::Node | Owner::Stray => None,
+        }));
         let mut work = self.work(contents);
         for owner in leftovers {
             self.note_departed_udp(contents.rows(&owner), &mut work.udp);

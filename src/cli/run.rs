@@ -201,12 +201,10 @@ impl DryRun {
 impl Follower for DryRun {
     fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
         self.desired.replace(loaded.world, loaded.settings);
-        let work = if std::mem::take(&mut self.first) {
+        if std::mem::take(&mut self.first) {
             self.contents = Self::read_kernel();
-            self.desired.take_over(&mut self.contents, loaded.incomplete)
-        } else {
-            self.desired.work(&self.contents)
-        };
+        }
+        let work = self.desired.take_over(&mut self.contents, loaded.incomplete);
         input::print_notices(&work.notices);
         let nothing = Default::default();
         for (owner, wanted) in &work.changes {

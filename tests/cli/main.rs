@@ -1,0 +1,13 @@
+//! The built program as its users meet it, in network namespaces: commands, exit codes, what is printed, what the kernel
+//! holds afterwards.
+
+#[path = "../common/sandbox.rs"]
+mod sandbox;
+
+mod allocations;
+mod applying;
+mod arguments;
+mod comparing;
+mod following;
+mod manifests;
+mod showing;
