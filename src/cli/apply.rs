@@ -17,7 +17,7 @@ Examples:
   portolan apply -f manifests/ --node node-1 --service-cidr 10.96.0.0/16         allocate from this range
   ip netns exec trial portolan apply -f manifests/ --node node-1                 in a namespace, to try it";
 
-/// Make the kernel hold what the manifests say, once, and exit.
+/// Make the kernel hold what the manifests say, once.
 ///
 /// Run again with other manifests it changes what differs and nothing else; established connections go on. An object
 /// that cannot be used is named, and costs the others nothing. If a file cannot be read, nothing that is in the kernel

@@ -21,7 +21,6 @@ use crate::{
 /// What to show.
 #[derive(Debug, Subcommand)]
 pub enum GetCommand {
-    /// Services, with their endpoints (ready/total) and the new connections the kernel counted
     #[command(visible_aliases = ["service", "svc"])]
     Services(GetServicesArgs),
 }

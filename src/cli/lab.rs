@@ -36,8 +36,9 @@ Examples:
   portolan lab -f examples/08-nodeport.yaml --keep       leave it up, to enter it
   portolan lab down                                      take down what was kept";
 
-/// A cluster on one machine: nodes, pods and an outside client as network namespaces, Portolan on every node.
+/// Build a cluster out of network namespaces and show who answers whom.
 ///
+/// Nodes, pods and an outside client are network namespaces on this machine, with Portolan on every node.
 /// Each pod answers on its ports with "You've hit NAME" and the address it was called from. The lab shows the Services,
 /// then who answered how often when they were called from a pod, from a node and from outside. Without addresses in the
 /// manifests, nodes and pods get some. Needs root. Nothing outside the lab's namespaces is touched.
