@@ -11,7 +11,13 @@ use crate::{
     kernel::NetlinkDataPlane,
 };
 
-/// Make the kernel hold what the manifests say, once, and exit.
+const EXAMPLES: &str = "\
+Examples:
+  portolan apply -f manifests/ --node node-1                                     as root, on node-1
+  portolan apply -f manifests/ --node node-1 --service-cidr 10.96.0.0/16         allocate from this range
+  ip netns exec trial portolan apply -f manifests/ --node node-1                 in a namespace, to try it";
+
+/// Make the kernel hold what the manifests say, once.
 ///
 /// Run again with other manifests it changes what differs and nothing else; established connections go on. An object
 /// that cannot be used is named, and costs the others nothing. If a file cannot be read, nothing that is in the kernel
@@ -19,6 +25,7 @@ use crate::{
 ///
 /// Exit code: 0 all of it is in the kernel; 1 some object was refused, the rest is in the kernel; 2 nothing was done.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ApplyArgs {
     #[command(flatten)]
     input: InputArgs,

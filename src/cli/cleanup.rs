@@ -9,10 +9,19 @@ use crate::{
     source::allocations::AllocationStore,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan cleanup                                as root, on the node
+  ip netns exec trial portolan cleanup            in a namespace";
+
 /// Remove everything that Portolan made: its tables, and what it remembers of allocated addresses.
 ///
 /// Established connections that were translated go on, because the kernel's connection tracking holds them.
+/// New ones are no longer translated. Other tables are not touched.
+///
+/// Exit code: 0 nothing of it is there any more; 2 it could not be removed.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CleanupArgs {
     /// Where allocated addresses and ports are remembered
     #[arg(long, value_name = "DIR", default_value = "/var/lib/portolan")]

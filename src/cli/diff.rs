@@ -13,10 +13,16 @@ use crate::{
     tables::{Contents, Difference, Program, differences},
 };
 
-/// Compare what the manifests say with what the kernel holds, in the terms of Services.
+const EXAMPLES: &str = "\
+Examples:
+  portolan diff -f manifests/ --node node-1             what is missing, what is left over
+  portolan diff -f manifests/ --node node-1 -o json     the same for a program";
+
+/// Compare what the manifests say with what the kernel holds, in the words of Services.
 ///
 /// Exit code, as with diff: 0 no difference; 1 differences; 2 they could not be compared.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct DiffArgs {
     #[command(flatten)]
     input: InputArgs,

@@ -21,16 +21,23 @@ use crate::{
 /// What to show.
 #[derive(Debug, Subcommand)]
 pub enum GetCommand {
-    /// Services, with their endpoints (ready/total) and the new connections the kernel counted
     #[command(visible_aliases = ["service", "svc"])]
     Services(GetServicesArgs),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  portolan get services -f manifests/ --node node-1
+  portolan get svc -f manifests/ --node node-1 -n shop -o wide";
 
 /// Services, with their endpoints (ready/total) and the new connections the kernel counted.
 ///
 /// NEW-CONNECTIONS counts, on this node, since the frontend was programmed; it is - where the kernel's tables cannot
 /// be read or do not hold the Service.
+///
+/// Exit code: 0; 1 some object was refused, the rest is shown; 2 nothing could be read.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct GetServicesArgs {
     #[command(flatten)]
     input: InputArgs,

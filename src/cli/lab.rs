@@ -30,13 +30,22 @@ const CONNECTIONS: usize = 12;
 /// How long to wait for an answer before it counts as silence.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// A cluster on one machine: nodes, pods and an outside client as network namespaces, Portolan on every node.
+const EXAMPLES: &str = "\
+Examples:
+  portolan lab -f examples/01-clusterip.yaml             build, call every frontend, take down
+  portolan lab -f examples/08-nodeport.yaml --keep       leave it up, to enter it
+  portolan lab down                                      take down what was kept";
+
+/// Build a cluster out of network namespaces and show who answers whom.
 ///
+/// Nodes, pods and an outside client are network namespaces on this machine, with Portolan on every node.
 /// Each pod answers on its ports with "You've hit NAME" and the address it was called from. The lab shows the Services,
 /// then who answered how often when they were called from a pod, from a node and from outside. Without addresses in the
 /// manifests, nodes and pods get some. Needs root. Nothing outside the lab's namespaces is touched.
+///
+/// Exit code: 0 the lab was built and shown; 2 it could not be.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct LabArgs {
     #[command(subcommand)]
     command: Option<LabCommand>,

@@ -12,7 +12,7 @@ mod run;
 mod summary;
 mod table;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -34,22 +34,17 @@ pub struct Cli {
     command: Command,
 }
 
+// What --help says of a command is the doc comment of its arguments; one here would stand in its place.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the complete ruleset for one node, and touch nothing
     Render(render::RenderArgs),
-    /// Make the kernel hold what the manifests say, once
     Apply(apply::ApplyArgs),
-    /// Keep the kernel true to the manifests, following their changes
     Run(run::RunArgs),
     /// Show Services as a table
     #[command(subcommand)]
     Get(get::GetCommand),
-    /// Compare what the manifests say with what the kernel holds
     Diff(diff::DiffArgs),
-    /// Build a cluster out of network namespaces and show who answers whom
     Lab(lab::LabArgs),
-    /// Remove everything that Portolan made
     Cleanup(cleanup::CleanupArgs),
     /// Answer in a lab's pods; reads its plan from standard input
     #[command(hide = true)]
@@ -59,7 +54,9 @@ enum Command {
 /// Runs one command. The exit code is the command's own; an error means that it could not do its work.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    log.with_ansi(colours).init();
     match cli.command {
         Command::Render(args) => render::run(&args),
         Command::Apply(args) => apply::run(&args),

@@ -11,12 +11,20 @@ use crate::{
     tables::{Contents, Program, nft_text},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan render -f examples/01-clusterip.yaml --node node-1               what node-1 would hold
+  portolan render -f examples/01-clusterip.yaml --node node-1 -o summary    the same in words
+  portolan render -f manifests/ --node node-1 | nft -c -f -                 have nft check it";
+
 /// Print the complete ruleset for one node, and touch nothing.
 ///
-/// The nft text is what `portolan apply` puts into the kernel; `nft -f` loads it as it stands:
+/// The nft text is what `portolan apply` puts into the kernel, and `nft -f` loads it as it stands. `-o summary` says in
+/// words which endpoints each frontend uses, and why.
 ///
-///     portolan render -f examples/01-clusterip.yaml --node node-1 | nft -f -
+/// Exit code: 0 all of it is printed; 1 some object was refused, the rest is printed; 2 nothing could be read.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RenderArgs {
     #[command(flatten)]
     input: InputArgs,

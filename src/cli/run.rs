@@ -28,11 +28,19 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// After a look at the tables, the next one waits this many times as long as it took.
 const REST: u32 = 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan run -f /etc/portolan/manifests --node node-1              follow a folder
+  portolan run -f /etc/portolan/manifests --node node-1 --dry-run    say what would change, and go on watching";
+
 /// Keep the kernel true to the manifests, following their changes.
 ///
 /// Follows the files, the interfaces' addresses, and changes that others make to our tables. Ends on SIGTERM or SIGINT
 /// and leaves the rules in place: a restart takes them over without a gap. `portolan cleanup` removes them.
+///
+/// Exit code: 0 ended by a signal; 2 it could not start.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     #[command(flatten)]
     input: InputArgs,
