@@ -90,12 +90,24 @@ impl Desired {
             Owner::Node | Owner::Stray => None,
         }));
         let mut work = self.work(contents);
+        if keep_unknown {
+            // Its endpoints may stand in what could not be read.
+            work.changes.retain(|owner, _| !self.lost_all_endpoints(owner, contents));
+        }
         for owner in leftovers {
             self.note_departed_udp(contents.rows(&owner), &mut work.udp);
             work.changes.insert(owner, Rows::default());
         }
         contents.attribute(&mut work.changes);
         work
+    }
+
+    /// Whether the tables hold endpoints of a Service for which the inputs have none at all.
+    fn lost_all_endpoints(&self, owner: &Owner, contents: &Contents) -> bool {
+        let Owner::Service(id) = owner else { return false };
+        let held =
+            contents.rows(owner).is_some_and(|rows| rows.elements.iter().any(|e| matches!(e, Element::Slot { .. })));
+        held && self.world.slices_of(id).all(|slice| slice.endpoints.is_empty())
     }
 
     /// Removes one slice.

@@ -135,6 +135,14 @@ fn an_unreadable_input_removes_nothing() {
     restarted.sync().unwrap();
     assert_eq!(without_slot_order(&restarted.kernel().dump().unwrap()), before);
 
+    // Endpoints can stand in another file than their Service.
+    let mut without_endpoints = cluster(&["a"]);
+    let slice = without_endpoints.slices_of(&ServiceId::new("shop", "a")).next().unwrap().clone();
+    without_endpoints.remove_slice(&slice.service, &slice.id);
+    restarted.set(without_endpoints, common::settings(), true);
+    restarted.sync().unwrap();
+    assert_eq!(without_slot_order(&restarted.kernel().dump().unwrap()), before);
+
     // Even if the program has to be replaced meanwhile.
     let settings = Settings { masquerade_bit: 3, ..common::settings() };
     restarted.set(cluster(&["a"]), settings.clone(), true);

@@ -49,7 +49,7 @@ pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
 
 /// One line: what was done.
 pub(super) fn report(services: usize, synced: &Synced) -> String {
-    let mut line = format!("{services} services; ");
+    let mut line = format!("{services} service{}; ", if services == 1 { "" } else { "s" });
     if synced.installed {
         line.push_str("program installed; ");
     }

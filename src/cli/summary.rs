@@ -54,16 +54,21 @@ fn service_port(port: &PortPlan, text: &mut String) {
     let name = if port.id.name.is_empty() { "(unnamed)" } else { &port.id.name };
     let _ = writeln!(text, "  port {name} {} {}", port.id.protocol, port.family);
     for frontend in &port.frontends {
-        let _ = writeln!(text, "    {:<12} {} -> {}", kind(frontend.kind), frontend.frontend, outcome(frontend, port));
+        let _ = writeln!(text, "    {:<13} {} -> {}", kind(frontend.kind), frontend.frontend, outcome(frontend, port));
     }
     if let Some(seconds) = port.affinity_seconds {
         let _ =
-            writeln!(text, "    affinity     a client keeps its endpoint for {seconds} s after its last connection");
+            writeln!(text, "    affinity      a client keeps its endpoint for {seconds} s after its last connection");
     }
     for endpoint in &port.selection.judged {
         let pod = endpoint.facts.pod.as_deref().unwrap_or("no pod known");
         let node = endpoint.facts.node.as_deref().unwrap_or("node unknown");
-        let _ = writeln!(text, "    endpoint     {} ({pod}, {node}): {}", endpoint.target, verdict(endpoint.all));
+        let mut words = verdict(endpoint.all).to_owned();
+        // The local list has a mind of its own: it falls back for itself, and knows no hints.
+        if port.frontends.iter().any(|f| f.local) && endpoint.local != Use::NotLocal && endpoint.local != endpoint.all {
+            let _ = write!(words, "; for policy Local: {}", verdict(endpoint.local));
+        }
+        let _ = writeln!(text, "    endpoint      {} ({pod}, {node}): {words}", endpoint.target);
     }
 }
 
