@@ -6,6 +6,7 @@
 
 mod affinity;
 mod asking;
+mod damage;
 mod detectors;
 mod hairpin;
 mod node_ports;
