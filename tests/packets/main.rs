@@ -19,4 +19,5 @@ mod support;
 mod topology;
 mod traffic;
 mod truth;
+mod udp_flows;
 mod updates;
