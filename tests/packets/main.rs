@@ -6,6 +6,7 @@
 
 mod affinity;
 mod asking;
+mod damage;
 mod detectors;
 mod hairpin;
 mod node_ports;
@@ -18,4 +19,5 @@ mod support;
 mod topology;
 mod traffic;
 mod truth;
+mod udp_flows;
 mod updates;

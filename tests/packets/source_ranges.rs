@@ -94,7 +94,8 @@ fn a_node_that_is_allowed_may_come_from_the_load_balancers_address() {
         for number in [1, 2] {
             let vip = Kind::LoadBalancer.address(number, family);
             // As a load balancer's agent does, so that the kernel takes the address as source too.
-            run(&node, &format!("ip addr replace {vip} dev eth0"));
+            let flags = if family == Family::V6 { " nodad" } else { "" };
+            run(&node, &format!("ip addr replace {vip} dev eth0{flags}"));
         }
         let host = net.host(1);
         let frontend = |number| Kind::LoadBalancer.frontend(number, family, protocol);

@@ -45,20 +45,28 @@ pub fn world_at(net: &Net, step: u32) -> World {
     let half = 1 + bits % 62;
     let conditions = PODS.iter().map(|(pod, _)| (*pod, if chosen(half).any(|p| p == *pod) { READY } else { LEAVING }));
     let affinity_seconds = (step / 8 % 3 < 2).then_some(60 + step / 24 % 2);
+    let tcp = |number| with_port(number, Protocol::Tcp);
     let mut services = vec![
-        (Service { external_policy: policy, ..service(TCP) }, ready(bits | 1)),
-        (service(UDP), conditions.collect()),
-        (Service { affinity_seconds, ..service(AFFINITY) }, ready(bits >> 3 | 1)),
-        (service(REPLACED), ready(if step % 2 == 0 { half } else { !(1 + scramble(step - 1) % 62) })),
+        (Service { external_policy: policy, ..tcp(TCP) }, ready(bits | 1)),
+        (with_port(UDP, Protocol::Udp), conditions.collect()),
+        (Service { affinity_seconds, ..tcp(AFFINITY) }, ready(bits >> 3 | 1)),
+        (tcp(REPLACED), ready(if step % 2 == 0 { half } else { !(1 + scramble(step - 1) % 62) })),
     ];
     for number in 10..18 {
         let bits = scramble(step * 8 + u32::from(number));
         if bits & 64 == 0 {
             let affinity_seconds = (number == 10 && step % 8 < 4).then_some(10_800);
-            services.push((Service { affinity_seconds, ..service(number) }, ready(bits)));
+            services.push((Service { affinity_seconds, ..tcp(number) }, ready(bits)));
         }
     }
     world(net.lab.spec(), &services)
+}
+
+/// A Service with the port of this protocol alone.
+fn with_port(number: u8, protocol: Protocol) -> Service {
+    let mut service = service(number);
+    service.ports.retain(|port| port.protocol == protocol);
+    service
 }
 
 /// A number that looks random, the same every time.
@@ -85,10 +93,12 @@ impl Busy {
         ];
         let traffics = plans.map(|(caller, kind, number, family, protocol)| {
             let frontend = kind.frontend(number, family, protocol);
+            // Connection tracking remembers every UDP flow for minutes, and reading them all takes its time.
+            let pause = Duration::from_millis(if protocol == Protocol::Udp { 20 } else { 1 });
             let plan = TrafficPlan {
                 workers: 1,
                 sessions: 2,
-                pause: Duration::from_millis(1),
+                pause,
                 limit: Duration::from_secs(120),
                 ..TrafficPlan::new(caller.probe(frontend))
             };

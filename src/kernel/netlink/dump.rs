@@ -12,9 +12,9 @@ use super::{
     decode::user_comment,
     socket::{Fault, NetfilterSocket, undisturbed},
     uapi::{
-        NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_GEN_ID, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE,
-        NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS, NFTA_SET_NAME,
-        NFTA_SET_TABLE, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA,
+        NFT_TABLE_F_DORMANT, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_GEN_ID, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+        NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS,
+        NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA,
     },
     wire::{Attributes, Writer, protocol_family},
 };
@@ -55,7 +55,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The tables that exist, each with its comment (empty if it has none).
+    /// The tables that exist, each with its comment. Empty if it has none, or if somebody made the table dormant: no
+    /// packet meets it then, so it is as good as one without a program.
     pub fn tables(&mut self) -> Result<BTreeMap<Family, String>, KernelError> {
         let name = self.table;
         undisturbed("listing tables", || {
@@ -67,7 +68,8 @@ impl Reader<'_> {
                 |family, attributes| {
                     let family = Family::ALL.into_iter().find(|f| u8::from(protocol_family(*f)) == family);
                     if let (Some(family), true) = (family, attributes.text(NFTA_TABLE_NAME) == Some(name)) {
-                        let comment = attributes.get(NFTA_TABLE_USERDATA).and_then(user_comment);
+                        let dormant = attributes.number(NFTA_TABLE_FLAGS).is_some_and(|f| f & NFT_TABLE_F_DORMANT != 0);
+                        let comment = attributes.get(NFTA_TABLE_USERDATA).filter(|_| !dormant).and_then(user_comment);
                         found.insert(family, comment.unwrap_or_default().to_owned());
                     }
                 },
