@@ -111,6 +111,11 @@ fn scenario_2_a_pod_returns_with_another_address() {
 fn scenario_3_labels_alone_select() {
     let found = endpoints(&good("03-selects-by-label.yaml"));
     assert_eq!(found, ["default/kubia =10.244.1.11:8080", "default/kubia =10.244.2.21:8080"]);
+
+    let deployed = open("03-deployment.yaml");
+    assert_eq!(deployed.objects.iter().filter(|l| l.object.kind() == "Pod").count(), 3);
+    let reasons: Vec<&str> = deployed.notices.iter().map(|notice| notice.reason.as_str()).collect();
+    assert_eq!(reasons, ["3 pods match the selector but have no address (status.podIP); they are not endpoints"]);
 }
 
 #[test]

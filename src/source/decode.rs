@@ -61,13 +61,13 @@ pub(super) fn decode(text: &str) -> Result<Spanned<Decoded>, serde_saphyr::Error
     }
 }
 
-/// Whether the parser asks for quotes where the API server does not: around `y` and `n`, which it takes for text, and
-/// around the keys of maps, all of which it takes for text.
+/// Whether the parser asks for quotes where the API server does not: around `y` and `n`, around what would be a number
+/// but is too large for one (123e4567, the beginning of a commit's hash), and around the keys of maps.
 pub(super) fn is_text_for_kubernetes(text: &str, error: &serde_saphyr::Error) -> bool {
     let serde_saphyr::Error::QuotingRequired { value, location } = error else {
         return false;
     };
-    if matches!(value.as_str(), "y" | "Y" | "n" | "N") {
+    if matches!(value.as_str(), "y" | "Y" | "n" | "N") || value.parse().is_ok_and(f64::is_infinite) {
         return true;
     }
     let line = text.lines().nth((location.line() as usize).saturating_sub(1)).unwrap_or_default();

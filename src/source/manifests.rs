@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn text_that_the_api_server_takes_needs_no_quotes() {
         let manifests = read(
-            "apiVersion: v1\nkind: Service\nmetadata:\n  name: y\n  labels: {5: five, no: n}\nspec:\n  clusterIP: None\n",
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: y\n  labels: {5: five, no: n, commit: 123e4567}\nspec:\n  clusterIP: None\n",
         );
         assert_eq!(notices(&manifests), [""; 0]);
         assert_eq!(objects(&manifests), ["1 Service default/y"]);
