@@ -84,6 +84,25 @@ fn endpoint(ip: IpAddr, entry: &EndpointAddress, ready: bool) -> SliceEndpoint {
     }
 }
 
+/// Warns of ports of the Service that the Endpoints object does not have: the two are matched by name.
+pub(super) fn warn_of_ports(located: &Located, service: &Service, endpoints: &Endpoints, notices: &mut Vec<Notice>) {
+    let shown = |name: &str| if name.is_empty() { "a port without a name".to_owned() } else { format!("'{name}'") };
+    let ports = endpoints.subsets.iter().flat_map(|subset| &subset.ports);
+    let names: BTreeSet<&str> = ports.map(|port| port.name.as_deref().unwrap_or_default()).collect();
+    for (i, port) in service.spec.ports.iter().enumerate() {
+        let wanted = port.name.as_deref().unwrap_or_default();
+        if !names.is_empty() && !names.contains(wanted) {
+            let names: Vec<String> = names.iter().map(|name| shown(name)).collect();
+            let reason = format!(
+                "the Endpoints of this name do not have {}, so nothing serves it (they have: {})",
+                shown(wanted),
+                names.join(", ")
+            );
+            notices.push(located.notice(Severity::Warning, format!("spec.ports[{i}].name"), reason));
+        }
+    }
+}
+
 /// Warns of Endpoints objects that do nothing: those of Services with a selector, and those without a Service.
 pub(super) fn warn_of_unused(
     objects: &[Located],

@@ -50,6 +50,7 @@ pub(super) fn make(objects: &[Located], notices: &mut Vec<Notice>) -> Vec<Locate
         let slices = if !service.spec.selector.is_empty() {
             select(located, service, &pods, notices)
         } else if let Some(endpoints) = endpoints.get(&key) {
+            from_endpoints::warn_of_ports(located, service, endpoints, notices);
             mirror(endpoints)
         } else {
             continue;

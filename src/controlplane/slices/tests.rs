@@ -238,3 +238,18 @@ fn endpoints_objects_that_do_nothing_are_pointed_out() {
     let completed = complete(&(service("external", "") + &skipped));
     assert_eq!((completed.slices().len(), completed.texts().len()), (0, 0));
 }
+
+#[test]
+fn ports_that_endpoints_objects_do_not_have_are_pointed_out() {
+    let text = service("external", "ports: [{name: http, port: 80}, {name: x, port: 81}]")
+        + &endpoints(
+            "[{addresses: [{ip: 192.0.2.42}], ports: [{port: 9376}]}, {addresses: [{ip: 192.0.2.42}], ports: [{port: 9377, name: x}]}]",
+        );
+    assert_eq!(
+        complete(&text).texts(),
+        [
+            "Service default/external: spec.ports[0].name: the Endpoints of this name do not have 'http', so nothing serves it \
+          (they have: a port without a name, 'x')"
+        ]
+    );
+}
