@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
-    model::{Family, Notice, Settings, Target, World},
+    model::{Family, Notice, ServiceId, Settings, Target, World},
     tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TableState, Transaction},
 };
 
@@ -81,6 +81,11 @@ impl<K: DataPlane> Agent<K> {
         }
         self.keep_unknown = incomplete;
         self.desired.replace(world, settings);
+    }
+
+    /// See [`Desired::keep`]. To be called before [`Agent::set`], for its inputs.
+    pub fn keep(&mut self, kept: BTreeSet<ServiceId>) {
+        self.desired.keep(kept);
     }
 
     /// Has the kernel read again at the next [`Agent::sync`], because somebody else may have changed it.

@@ -18,6 +18,8 @@ pub struct Desired {
     settings: Settings,
     claims: Claims,
     dirty: BTreeSet<ServiceId>,
+    /// Services whose objects are there but cannot be used: they keep the rows that they have
+    kept: BTreeSet<ServiceId>,
 }
 
 /// What is to be done.
@@ -52,6 +54,14 @@ impl Desired {
         self.settings = settings;
     }
 
+    /// Names the Services whose objects are there but cannot be used. Until that is mended, or the object deleted, what
+    /// the tables hold for them stays as it is: a slip of the pen takes nobody off the network.
+    pub fn keep(&mut self, kept: BTreeSet<ServiceId>) {
+        let no_longer = self.kept.difference(&kept).filter(|id| !self.world.services.contains_key(id));
+        self.dirty.extend(no_longer.cloned());
+        self.kept = kept;
+    }
+
     /// Adds or replaces one Service.
     pub fn put_service(&mut self, service: Service) {
         self.dirty.insert(service.id.clone());
@@ -80,7 +90,7 @@ impl Desired {
             self.dirty.retain(|id| self.world.services.contains_key(id));
         }
         let unknown = |owner: &&Owner| match owner {
-            Owner::Service(id) => !self.world.services.contains_key(id),
+            Owner::Service(id) => !self.world.services.contains_key(id) && !self.kept.contains(id),
             Owner::Node => false,
             Owner::Stray => true,
         };
@@ -154,6 +164,7 @@ impl Desired {
     /// a frontend by them.
     fn settle_claims(&mut self) -> BTreeSet<ServiceId> {
         let mut all = std::mem::take(&mut self.dirty);
+        all.retain(|id| self.world.services.contains_key(id) || !self.kept.contains(id));
         for id in all.clone() {
             let affected = match self.world.services.get(&id) {
                 Some(service) => {

@@ -161,6 +161,27 @@ fn fresh_elements(names: &[&str]) -> usize {
 }
 
 #[test]
+fn a_service_that_became_unusable_keeps_what_it_has() {
+    let mut agent = agent_with(cluster(&["a", "b", "c"]));
+    let before = without_slot_order(&agent.kernel().dump().unwrap());
+    let unusable = BTreeSet::from([ServiceId::new("shop", "c")]);
+    for restart in [false, true] {
+        if restart {
+            agent = Agent::new(std::mem::take(agent.kernel()));
+        }
+        agent.keep(unusable.clone());
+        agent.set(cluster(&["a", "b"]), common::settings(), false);
+        agent.sync().unwrap();
+        assert_eq!(without_slot_order(&agent.kernel().dump().unwrap()), before);
+    }
+    // Deleted at last.
+    agent.keep(BTreeSet::new());
+    agent.set(cluster(&["a", "b"]), common::settings(), false);
+    agent.sync().unwrap();
+    assert_eq!(without_slot_order(&agent.kernel().dump().unwrap()), fresh(cluster(&["a", "b"])));
+}
+
+#[test]
 fn another_program_is_installed_behind_a_standby_that_holds_everything() {
     let mut agent = agent_with(cluster(&["a", "b"]));
     let held = without_slot_order(&agent.kernel().dump().unwrap());

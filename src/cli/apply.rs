@@ -21,7 +21,7 @@ Examples:
 ///
 /// Run again with other manifests it changes what differs and nothing else; established connections go on. An object
 /// that cannot be used is named, and costs the others nothing. If a file cannot be read, nothing that is in the kernel
-/// is removed on its account.
+/// is removed on its account; a Service that is refused keeps what it has there.
 ///
 /// Exit code: 0 all of it is in the kernel; 1 some object was refused, the rest is in the kernel; 2 nothing was done.
 #[derive(Args, Debug)]
@@ -37,6 +37,7 @@ pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let loaded = input::load(&args.input, &args.node, input::Allocating::Remember)?;
     let services = loaded.world.services.len();
     let mut agent = Agent::new(NetlinkDataPlane::open()?);
+    agent.keep(loaded.refused);
     agent.set(loaded.world, loaded.settings, loaded.incomplete);
     let synced = agent.sync().context("cannot bring the kernel in line with the manifests")?;
     input::print_notices(loaded.notices.iter().chain(&synced.notices));

@@ -53,6 +53,7 @@ pub(super) fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let mut lines = program_lines(&mut kernel, &programs, &state)?;
     let mut held = Contents::from_kernel(state);
     let mut desired = Desired::default();
+    desired.keep(loaded.refused);
     desired.replace(loaded.world, loaded.settings);
     for (owner, wanted) in desired.take_over(&mut held, loaded.incomplete).changes {
         let held = held.rows(&owner).cloned().unwrap_or_default();

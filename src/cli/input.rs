@@ -1,6 +1,6 @@
 //! From flags to inputs: read the manifests, do the control plane's work, add what only the kernel knows.
 
-use std::{net::IpAddr, process::ExitCode};
+use std::{collections::BTreeSet, net::IpAddr, process::ExitCode};
 
 use anyhow::Context;
 use tracing::warn;
@@ -9,7 +9,7 @@ use super::{InputArgs, NodeArgs};
 use crate::{
     controlplane,
     kernel::addresses::AddressWatch,
-    model::{IpRange, Located, NodePortAddresses, Notice, Settings, Severity, World, ingest},
+    model::{IpRange, Located, NodePortAddresses, Notice, ServiceId, Settings, Severity, World, ingest},
     objects::{Object, Service},
     source::{allocations::AllocationStore, manifests},
 };
@@ -26,6 +26,8 @@ pub struct Loaded {
     pub options: controlplane::Options,
     /// What was wrong with the input
     pub notices: Vec<Notice>,
+    /// Services that are there but were refused
+    pub refused: BTreeSet<ServiceId>,
     /// Some input could not be read at all
     pub incomplete: bool,
     /// 1 if something was refused
@@ -53,6 +55,7 @@ pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyho
         service_cidrs: input.service_cidr.clone(),
         load_balancer_pool: input.load_balancer_pool.iter().map(|range| IpRange::from(*range)).collect(),
         incomplete: read.unreadable,
+        nodes: vec![node.node_name()],
         ..controlplane::Options::default()
     };
     let completed = complete(read.objects, &options, &AllocationStore::new(&input.state_dir), allocating)?;
@@ -70,7 +73,21 @@ pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyho
     let refused = read.unreadable || notices.iter().any(|n| n.severity == Severity::Refused);
     let services = services(&completed.objects);
     let exit_code = ExitCode::from(u8::from(refused));
-    Ok(Loaded { world, settings, services, options, notices, incomplete: read.unreadable, exit_code })
+    let refused = refused_services(&notices, &services);
+    Ok(Loaded { world, settings, services, options, refused, notices, incomplete: read.unreadable, exit_code })
+}
+
+/// Services that some notice refuses and that are not among those that can be used.
+fn refused_services(notices: &[Notice], usable: &[Service]) -> BTreeSet<ServiceId> {
+    let refused = notices.iter().filter(|n| n.severity == Severity::Refused).filter_map(|n| n.object.as_ref());
+    let mut refused: BTreeSet<ServiceId> = refused
+        .filter(|object| &*object.kind == "Service")
+        .map(|object| ServiceId { namespace: object.namespace.clone(), name: object.name.clone() })
+        .collect();
+    for service in usable {
+        refused.remove(&ServiceId::new(service.metadata.namespace(), &service.metadata.name));
+    }
+    refused
 }
 
 /// The Services among the objects, in order of namespace and name.

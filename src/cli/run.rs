@@ -161,6 +161,7 @@ impl Live {
 
 impl Follower for Live {
     fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
+        self.agent.keep(loaded.refused);
         self.agent.set(loaded.world, loaded.settings, loaded.incomplete);
         self.sync()
     }
@@ -208,6 +209,7 @@ impl DryRun {
 
 impl Follower for DryRun {
     fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
+        self.desired.keep(loaded.refused);
         self.desired.replace(loaded.world, loaded.settings);
         if std::mem::take(&mut self.first) {
             self.contents = Self::read_kernel();

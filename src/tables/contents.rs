@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::IpAddr,
 };
 
 use super::{AffinityGroup, Element, PickChain, Rows, TableState, Transaction};
@@ -62,14 +63,10 @@ impl Contents {
 
     /// What a kernel holds, given to the owners that its comments and names tell.
     pub fn from_kernel(state: TableState) -> Self {
-        let owners = owners_by_frontend(&state.elements);
+        let owners = Owners::of(&state.elements);
         let mut rows: BTreeMap<Owner, Rows> = BTreeMap::new();
         for element in state.elements {
-            let owner = match (&element, element.frontend()) {
-                (Element::Member { group, .. }, _) => owner_of_group(group),
-                (_, Some(frontend)) => owners.get(frontend).cloned(),
-                (_, None) => None,
-            };
+            let owner = owners.owner(&element);
             rows.entry(owner.unwrap_or(Owner::Stray)).or_default().elements.push(element);
         }
         for group in state.groups {
@@ -85,28 +82,30 @@ impl Contents {
         contents
     }
 
-    /// Gives shared elements that were found in the kernel to those who want them, and takes out of the changes what
-    /// then changes nothing. The kernel's comments do not tell to whom such elements belong.
+    /// Gives shared elements that were found in the kernel to all who want them, and takes out of the changes what then
+    /// changes nothing. What was found tells at most one of those to whom such an element belongs.
     pub fn attribute(&mut self, changes: &mut Changes) {
         let mut stray = self.rows.remove(&Owner::Stray).unwrap_or_default();
-        let mut wanted = BTreeSet::new();
+        let mut taken = BTreeSet::new();
         for (owner, new) in changes.iter() {
-            let found: Vec<&Element> =
-                new.elements.iter().filter(|e| is_shared(e) && stray.elements.binary_search(e).is_ok()).collect();
+            let own = self.rows.get(owner).map_or(&[][..], |rows| &rows.elements);
+            let shared = new.elements.iter().filter(|e| is_shared(e) && self.shared.contains_key(e));
+            let found: Vec<Element> = shared.filter(|e| own.binary_search(e).is_err()).cloned().collect();
             if found.is_empty() {
                 continue;
             }
-            let rows = self.rows.entry(owner.clone()).or_default();
-            for element in found {
-                // The first one takes over the count that the stray row had.
-                if !wanted.insert(element.clone()) {
+            for element in &found {
+                // Whoever takes it from the stray rows takes over the count that it has there.
+                let from_stray = stray.elements.binary_search(element).is_ok() && taken.insert(element.clone());
+                if !from_stray {
                     *self.shared.entry(element.clone()).or_default() += 1;
                 }
-                rows.elements.push(element.clone());
             }
+            let rows = self.rows.entry(owner.clone()).or_default();
+            rows.elements.extend(found);
             rows.normalise();
         }
-        stray.elements.retain(|element| !wanted.contains(element));
+        stray.elements.retain(|element| !taken.contains(element));
         if !stray.is_empty() {
             self.rows.insert(Owner::Stray, stray);
         }
@@ -269,17 +268,49 @@ fn difference<'a>(a: &'a [Element], b: &'a [Element]) -> impl Iterator<Item = &'
     })
 }
 
-/// Who owns each frontend, from the comments in `frontends` and `dead-ends`.
-fn owners_by_frontend(elements: &[Element]) -> BTreeMap<Frontend, Owner> {
-    let owner = |element: &Element| match element {
+/// Who owns what was found in a kernel.
+struct Owners {
+    /// From the comments in `frontends` and `dead-ends`
+    by_frontend: BTreeMap<Frontend, Owner>,
+    /// Of shared elements: one of those who use the address
+    by_address: BTreeMap<IpAddr, Owner>,
+}
+
+impl Owners {
+    fn of(elements: &[Element]) -> Self {
+        let by_frontend: BTreeMap<Frontend, Owner> = elements.iter().filter_map(commented_owner).collect();
+        let mut by_address = BTreeMap::new();
+        for element in elements {
+            if let Some((frontend, owner)) = element.frontend().and_then(|f| by_frontend.get_key_value(f)) {
+                by_address.entry(frontend.address).or_insert_with(|| owner.clone());
+                if let Element::Slot { target, .. } = element {
+                    by_address.entry(target.address).or_insert_with(|| owner.clone());
+                }
+            }
+        }
+        Self { by_frontend, by_address }
+    }
+
+    fn owner(&self, element: &Element) -> Option<Owner> {
+        match element {
+            Element::Member { group, .. } => owner_of_group(group),
+            Element::ClusterIp(address) | Element::Hairpin(address) => self.by_address.get(address).cloned(),
+            Element::Remembered { target, .. } => self.by_address.get(&target.address).cloned(),
+            _ => self.by_frontend.get(element.frontend()?).cloned(),
+        }
+    }
+}
+
+/// The frontend of an element with a comment, and the Service that the comment names.
+fn commented_owner(element: &Element) -> Option<(Frontend, Owner)> {
+    match element {
         Element::Frontend { frontend, owner, .. } | Element::DeadEnd { frontend, owner, .. } => {
             let (namespace, rest) = owner.split_once('/')?;
             let name = rest.split_once(':').map_or(rest, |(name, _)| name);
             Some((*frontend, Owner::Service(ServiceId::new(namespace, name))))
         }
         _ => None,
-    };
-    elements.iter().filter_map(owner).collect()
+    }
 }
 
 /// Who owns an affinity group, from its name.
