@@ -105,6 +105,15 @@ impl Contents {
             rows.elements.extend(found);
             rows.normalise();
         }
+        for (owner, new) in changes.iter() {
+            let Some(rows) = self.rows.get_mut(owner) else { continue };
+            rows.elements.retain(|element| {
+                let wanted = !is_shared(element) || new.elements.binary_search(element).is_ok();
+                // The guess was wrong, if somebody else wants it: no change for this owner.
+                let count = self.shared.get_mut(element).filter(|count| !wanted && **count > 1);
+                count.map(|count| *count -= 1).is_none()
+            });
+        }
         stray.elements.retain(|element| !taken.contains(element));
         if !stray.is_empty() {
             self.rows.insert(Owner::Stray, stray);
