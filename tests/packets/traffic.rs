@@ -50,7 +50,7 @@ pub fn world_at(net: &Net, step: u32) -> World {
         (Service { external_policy: policy, ..tcp(TCP) }, ready(bits | 1)),
         (with_port(UDP, Protocol::Udp), conditions.collect()),
         (Service { affinity_seconds, ..tcp(AFFINITY) }, ready(bits >> 3 | 1)),
-        (tcp(REPLACED), ready(if step % 2 == 0 { half } else { !(1 + scramble(step - 1) % 62) })),
+        (tcp(REPLACED), ready(if step.is_multiple_of(2) { half } else { !(1 + scramble(step - 1) % 62) })),
     ];
     for number in 10..18 {
         let bits = scramble(step * 8 + u32::from(number));
