@@ -6,6 +6,7 @@
 
 mod affinity;
 mod asking;
+mod connections;
 mod damage;
 mod detectors;
 mod hairpin;

@@ -4,7 +4,7 @@ use portolan::model::Settings;
 
 use crate::{
     services::settings,
-    support::can_run,
+    support::{can_run, run},
     traffic::{Busy, net, world_at},
 };
 
@@ -47,6 +47,27 @@ fn a_new_program_takes_over_without_a_gap() {
         let settings = Settings { masquerade_bit: 15 + (step % 3) as u8, masquerade_all: step % 4 == 3, ..settings() };
         let synced = net.program_node("node-1", &world, &settings);
         assert!(synced.installed, "{synced:?}");
+    }
+    busy.assert_unharmed();
+}
+
+#[test]
+fn a_program_that_somebody_edited_is_replaced_without_a_gap() {
+    if !can_run("a_program_that_somebody_edited_is_replaced_without_a_gap") {
+        return;
+    }
+    let mut net = net();
+    net.program(&world_at(&net, 0), &settings());
+    let node = net.lab.node("node-1").unwrap();
+    let busy = Busy::start(&net);
+    for _ in 0..6 {
+        run(&node, "nft add chain ip portolan backdoor");
+        run(&node, "nft add rule ip6 portolan external counter");
+        let synced = net.with_agent("node-1", |agent| {
+            agent.doubt();
+            agent.sync().unwrap()
+        });
+        assert!(synced.installed && synced.refused.is_empty(), "{synced:?}");
     }
     busy.assert_unharmed();
 }

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use portolan::{
     kernel::DataPlane,
-    lab::{LabSpec, Outcome},
-    model::{Family, Protocol, Service, World, ingest},
+    lab::{LabSpec, Outcome, PATIENCE, Session},
+    model::{Family, Protocol, Service, TrafficPolicy, World, ingest},
     source::manifests,
     tables::Element,
 };
 
 use crate::{
     asking::{BRIEF, owners},
-    services::{Kind, READY, addresses, families_and_protocols, service, settings, world},
+    services::{Kind, PROTOCOLS, READY, addresses, families_and_protocols, service, settings, world},
     support::{Net, can_run, node_address, run, spec},
 };
 
@@ -26,8 +26,8 @@ fn source_ranges_guard_load_balancer_addresses_and_nothing_else() {
     if !can_run("source_ranges_guard_load_balancer_addresses_and_nothing_else") {
         return;
     }
-    let mut net = Net::up(spec(2, &[("here", 1), ("guest-1", 1), ("guest-2", 2)]));
-    net.lab.route(&addresses(1..=5), "node-1").unwrap();
+    let mut net = Net::up(spec(2, &[("here", 1), ("there", 2), ("guest-1", 1), ("guest-2", 2)]));
+    net.lab.route(&addresses(1..=6), "node-1").unwrap();
     let here = || vec![("here", READY)];
     let services = [
         (guarded(1, &["192.168.49.100/32", "fd00:49::100/128", "203.0.0.0/24"]), here()),
@@ -35,6 +35,13 @@ fn source_ranges_guard_load_balancer_addresses_and_nothing_else() {
         (guarded(3, &["192.168.49.8/29", "fd00:49::11/128"]), here()),
         (guarded(4, &["fd00:49::100/128"]), here()),
         (guarded(5, &["192.168.49.100/32", "fd00:49::100/128"]), vec![]),
+        (
+            Service {
+                external_policy: TrafficPolicy::Local,
+                ..guarded(6, &["192.168.49.100/32", "10.244.1.0/24", "fd00:49::100/128", "fd00:10:244:1::/64"])
+            },
+            vec![("here", READY), ("there", READY)],
+        ),
     ];
     let world = world(net.lab.spec(), &services);
     net.program(&world, &settings());
@@ -72,9 +79,36 @@ fn source_ranges_guard_load_balancer_addresses_and_nothing_else() {
             other.is_served(balancer(4), &["here"], hidden);
         }
 
+        client.is_served_as_itself(balancer(6), &["here"]);
+        guest_1.is_served_as_itself(balancer(6), &["here", "there"]);
+        for outside in [&other, &guest_2, &host_1] {
+            outside.is_dropped(balancer(6));
+        }
+
         client.is_refused(balancer(5));
         other.is_dropped(balancer(5));
         other.is_refused(of(Kind::ClusterIp, 5));
+    }
+}
+
+#[test]
+fn new_ranges_are_for_new_connections() {
+    if !can_run("new_ranges_are_for_new_connections") {
+        return;
+    }
+    let mut net = Net::up(spec(1, &[("here", 1)]));
+    net.lab.route(&addresses(1..=1), "node-1").unwrap();
+    let client = net.client();
+    let ranges = |ranges: &[&str]| (guarded(1, ranges), vec![("here", READY)]);
+    for family in Family::ALL {
+        net.program(&world(net.lab.spec(), &[ranges(&["192.168.49.100/32", "fd00:49::100/128"])]), &settings());
+        let frontends = PROTOCOLS.map(|protocol| Kind::LoadBalancer.frontend(1, family, protocol));
+        let mut sessions =
+            frontends.map(|frontend| Session::open(&client.probe(frontend), &client.namespace).unwrap().unwrap());
+        assert!(sessions.iter_mut().all(|session| session.exchange(PATIENCE).unwrap().pod() == Some("here")));
+        net.program(&world(net.lab.spec(), &[ranges(&["192.0.2.0/24", "2001:db8::/32"])]), &settings());
+        frontends.iter().for_each(|frontend| client.is_dropped(*frontend));
+        assert!(sessions.iter_mut().all(|session| session.exchange(PATIENCE).unwrap().pod() == Some("here")));
     }
 }
 
