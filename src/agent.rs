@@ -101,6 +101,7 @@ impl<K: DataPlane> Agent<K> {
     /// Whatever the kernel says that is not the fault of one owner's rows.
     pub fn sync(&mut self) -> Result<Synced, KernelError> {
         let mut synced = Synced::default();
+        let adopting = !self.adopted;
         let work = if self.adopted {
             self.desired.work(&self.contents)
         } else {
@@ -120,6 +121,11 @@ impl<K: DataPlane> Agent<K> {
             self.adopted = false;
         }
         result?;
+        if adopting {
+            // Only now is nothing missing from the first tables, whoever made the second ones: this process, or one
+            // before it that did not come so far.
+            self.kernel.remove_standby()?;
+        }
         synced.flows_deleted = self.kernel.delete_stale_flows(&work.udp)?;
         Ok(synced)
     }
@@ -143,8 +149,8 @@ impl<K: DataPlane> Agent<K> {
         Ok(install)
     }
 
-    /// Writes the program. If one is in service, a second table holds the same Services meanwhile, so that no packet
-    /// meets an empty one; only what affinity remembers and the counters are lost.
+    /// Writes the program. If one is in service, a second table holds the same Services until the first is complete
+    /// again, so that no packet meets an empty one; only what affinity remembers and the counters are lost.
     fn install(&mut self, present: TableState) -> Result<(), KernelError> {
         if present.programs.is_empty() {
             return self.kernel.install(&self.programs);
@@ -153,16 +159,29 @@ impl<K: DataPlane> Agent<K> {
         let present = Contents::from_kernel(present);
         let mut nothing = Contents::default();
         let mut changes = self.desired.take_over(&mut nothing, true).changes;
-        if self.keep_unknown {
-            let unknown = present.owners().filter(|o| !changes.contains_key(o));
-            let unknown: Vec<_> = unknown.filter_map(|o| Some((o.clone(), present.rows(o)?.clone()))).collect();
-            changes.extend(unknown);
-        }
+        let unknown = present.owners().filter(|o| !changes.contains_key(o));
+        let kept = unknown.filter(|o| self.keep_unknown || self.desired.keeps(o));
+        let kept: Vec<_> = kept.filter_map(|o| Some((o.clone(), present.rows(o)?.clone()))).collect();
+        changes.extend(kept);
         let everything = nothing.change(&changes);
-        self.kernel.install_standby(&self.programs, &everything)?;
-        self.kernel.install(&self.programs)?;
-        self.kernel.commit(&everything)?;
-        self.kernel.remove_standby()
+        match self.kernel.install_standby(&self.programs, &everything) {
+            Ok(()) => {
+                self.kernel.install(&self.programs)?;
+                match self.kernel.commit(&everything) {
+                    // Left to the caller, who commits piece by piece; the second table serves meanwhile.
+                    Err(KernelError::Refused { .. }) => Ok(()),
+                    other => other,
+                }
+            }
+            // Some Service is at fault. Which one is found out when they are committed to the first tables, which have
+            // to do without a stand-in for that moment.
+            Err(KernelError::Refused { reason, .. }) => {
+                warn!(reason, "the second table cannot be filled; replacing the program without it");
+                self.kernel.remove_standby()?;
+                self.kernel.install(&self.programs)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Commits the changes; those that the kernel refuses are found by halving, and kept apart.

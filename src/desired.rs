@@ -62,6 +62,11 @@ impl Desired {
         self.kept = kept;
     }
 
+    /// Whether the owner is a Service that keeps what it has; see [`Desired::keep`].
+    pub fn keeps(&self, owner: &Owner) -> bool {
+        matches!(owner, Owner::Service(id) if self.kept.contains(id))
+    }
+
     /// Adds or replaces one Service.
     pub fn put_service(&mut self, service: Service) {
         self.dirty.insert(service.id.clone());

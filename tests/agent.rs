@@ -193,6 +193,17 @@ fn another_program_is_installed_behind_a_standby_that_holds_everything() {
 }
 
 #[test]
+fn another_program_is_installed_although_the_kernel_refuses_a_service() {
+    let mut agent = agent_with(cluster(&["a", "b"]));
+    agent.kernel().refuse_when(|element| is_of(element, 2));
+    agent.set(cluster(&["a", "b"]), Settings { masquerade_all: true, ..common::settings() }, false);
+    let synced = agent.sync().unwrap();
+    assert!(synced.installed);
+    assert_eq!(synced.refused.keys().cloned().collect::<Vec<_>>(), [owner("b")]);
+    assert_eq!(without_slot_order(&agent.kernel().dump().unwrap()), fresh(cluster(&["a"])));
+}
+
+#[test]
 fn what_others_changed_is_mended() {
     let mut agent = agent_with(cluster(&["a", "b"]));
     let good = without_slot_order(&agent.kernel().dump().unwrap());
