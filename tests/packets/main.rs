@@ -7,6 +7,7 @@
 mod affinity;
 mod asking;
 mod connections;
+mod contested;
 mod damage;
 mod detectors;
 mod hairpin;
