@@ -113,7 +113,7 @@ impl Busy {
         for (frontend, traffic) in self.traffics {
             let report = traffic.stop().unwrap();
             let connections = &report.connections;
-            assert!(connections.total() > 50, "hardly any connection to {frontend}: {connections:?}");
+            assert!(connections.total() >= 10, "hardly any connection to {frontend}: {connections:?}");
             assert_eq!(connections.answered(), connections.total(), "{frontend}: {connections:?}");
             assert!(report.sessions_unharmed() && report.sessions.len() == 2, "{frontend}: {:?}", report.sessions);
         }
