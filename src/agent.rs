@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
-    model::{Family, Notice, ServiceId, Settings, Target, World},
+    model::{Family, Node, Notice, ServiceId, Settings, Target, World},
     tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TableState, Transaction},
 };
 
@@ -70,17 +70,27 @@ impl<K: DataPlane> Agent<K> {
 
     /// Replaces all inputs. `incomplete` says that some could not be read: then nothing is removed on their account.
     pub fn set(&mut self, world: World, settings: Settings, incomplete: bool) {
-        let programs = Family::ALL.map(|family| Program::new(family, &settings)).to_vec();
-        if self.programs != programs {
-            self.programs = programs;
-            self.adopted = false;
-        }
+        self.choose_programs(&settings);
         if self.keep_unknown || incomplete {
             // Only taking over leaves alone what the inputs do not name, or removes what was left alone before.
             self.adopted = false;
         }
         self.keep_unknown = incomplete;
         self.desired.replace(world, settings);
+    }
+
+    /// Replaces what is known of the node and what the operator chose.
+    pub fn set_node(&mut self, node: Node, settings: Settings) {
+        self.choose_programs(&settings);
+        self.desired.set_node(node, settings);
+    }
+
+    fn choose_programs(&mut self, settings: &Settings) {
+        let programs = Family::ALL.map(|family| Program::new(family, settings)).to_vec();
+        if self.programs != programs {
+            self.programs = programs;
+            self.adopted = false;
+        }
     }
 
     /// See [`Desired::keep`]. To be called before [`Agent::set`], for its inputs.

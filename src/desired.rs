@@ -5,9 +5,11 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
+
 use crate::{
     compile::{Claims, ServicePlan, ServingTargets, frontends, node_rows, plan, rows, udp_frontends},
-    model::{Frontend, Notice, Protocol, Service, ServiceId, Settings, Severity, Slice, SliceId, World},
+    model::{Frontend, Node, Notice, Protocol, Service, ServiceId, Settings, Severity, Slice, SliceId, World},
     tables::{Changes, Contents, Element, Owner, Rows},
 };
 
@@ -67,10 +69,28 @@ impl Desired {
         matches!(owner, Owner::Service(id) if self.kept.contains(id))
     }
 
-    /// Adds or replaces one Service.
-    pub fn put_service(&mut self, service: Service) {
+    /// Replaces what is known of the node and what the operator chose. Either concerns every Service.
+    pub fn set_node(&mut self, node: Node, settings: Settings) {
+        if self.world.node != node || self.settings != settings {
+            self.dirty.extend(self.world.services.keys().cloned());
+            self.world.node = node;
+            self.settings = settings;
+        }
+    }
+
+    /// Replaces the ranges that cluster IPs are taken from.
+    pub fn set_service_networks(&mut self, networks: Vec<IpNet>) {
+        self.world.service_networks = networks;
+    }
+
+    /// Adds or replaces one Service. Returns whether that changes anything.
+    pub fn put_service(&mut self, service: Service) -> bool {
+        if self.world.services.get(&service.id) == Some(&service) {
+            return false;
+        }
         self.dirty.insert(service.id.clone());
         self.world.services.insert(service.id.clone(), service);
+        true
     }
 
     /// Removes one Service.
@@ -79,10 +99,14 @@ impl Desired {
         self.world.services.remove(id);
     }
 
-    /// Adds or replaces one slice.
-    pub fn put_slice(&mut self, slice: Slice) {
+    /// Adds or replaces one slice. Returns whether that changes anything.
+    pub fn put_slice(&mut self, slice: Slice) -> bool {
+        if self.world.slices_of(&slice.service).any(|known| *known == slice) {
+            return false;
+        }
         self.dirty.insert(slice.service.clone());
         self.world.put_slice(slice);
+        true
     }
 
     /// The work of a start: everything is looked at, against what was found in the kernel, and what else was found

@@ -17,5 +17,6 @@ pub mod kernel;
 pub mod lab;
 pub mod model;
 pub mod objects;
+pub mod reconcile;
 pub mod source;
 pub mod tables;

@@ -50,6 +50,21 @@ pub enum Allocating {
 /// A path that cannot be opened, a state folder that cannot be written. What is wrong with single objects is among the
 /// notices.
 pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyhow::Result<Loaded> {
+    let ask = || interface_addresses().context("cannot list the addresses of the interfaces");
+    load_with(input, node, allocating, ask)
+}
+
+/// Like [`load`], for those who know the interfaces' addresses already.
+///
+/// # Errors
+///
+/// Those of [`load`], and those of `interface_addresses`.
+pub fn load_with(
+    input: &InputArgs,
+    node: &NodeArgs,
+    allocating: Allocating,
+    interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
+) -> anyhow::Result<Loaded> {
     let read = manifests::read(&input.manifests)?;
     let options = controlplane::Options {
         service_cidrs: input.service_cidr.clone(),
@@ -66,8 +81,7 @@ pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyho
     let (settings, warnings) = node.settings(&world.node);
     warnings.iter().for_each(|warning| warn!("{warning}"));
     if world.node.addresses.is_empty() || settings.node_port_addresses != NodePortAddresses::Primary {
-        world.node.interface_addresses =
-            interface_addresses().context("cannot list the addresses of the interfaces")?;
+        world.node.interface_addresses = interface_addresses()?;
     }
     let notices: Vec<Notice> = [read.notices, completed.notices, notices].concat();
     let refused = read.unreadable || notices.iter().any(|n| n.severity == Severity::Refused);

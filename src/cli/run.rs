@@ -1,32 +1,25 @@
 //! `portolan run`: the reconcile loop.
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+mod dry_run;
+mod files;
+
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::{InputArgs, NodeArgs, apply, input};
 use crate::{
     agent::Agent,
-    desired::Desired,
-    kernel::{DataPlane, KernelError, NetlinkDataPlane, addresses::AddressWatch},
-    source::watch::ManifestWatch,
-    tables::{Contents, differences},
+    kernel::{NetlinkDataPlane, monitor::Monitor},
+    reconcile::{Changed, Inputs, Keeper, Observer, Pass, Reconciler, Timing},
 };
 
-/// How soon after a failure the first new try is made; doubled each time, up to [`LONGEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest pause between two tries after a failure.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// How often the kernel is asked whether anybody changed its rules.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// After a look at the tables, the next one waits this many times as long as it took.
-const REST: u32 = 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,180 +48,63 @@ pub struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        if args.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new()?).await }
+        let allocating = if args.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
+        let files = files::ManifestFeed::new(args.input.clone(), args.node.clone(), allocating);
+        if args.dry_run {
+            follow(args, files, dry_run::DryRun::new(), None).await
+        } else {
+            // Before the first look at the tables, so that nothing happens unseen between the two.
+            let monitor = Monitor::open()?;
+            follow(args, files, Agent::new(NetlinkDataPlane::open()?), Some(monitor)).await
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is done each time: for real, or on paper.
-trait Follower {
-    /// Brings the kernel in line with new inputs.
-    fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError>;
-    /// Tries again, or repairs what others changed.
-    fn check(&mut self) -> Result<(), KernelError>;
-}
-
-/// The loop: whatever happens is gathered for the least period, then handled once.
-async fn follow(args: &RunArgs, mut follower: impl Follower) -> anyhow::Result<()> {
+async fn follow(
+    args: &RunArgs,
+    inputs: impl Inputs,
+    keeper: impl Keeper,
+    monitor: Option<Monitor>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut files = ManifestWatch::new(&args.input.manifests);
-    let mut interfaces = AddressWatch::open().context("cannot follow the addresses of the interfaces")?;
-    let mut retry = FIRST_RETRY;
-    let mut reload = true;
-    loop {
-        let started = Instant::now();
-        let result = if std::mem::take(&mut reload) {
-            load_and_set(args, &mut follower)
-        } else {
-            follower.check().map_err(Into::into)
-        };
-        let pause = match result {
-            Ok(()) => {
-                retry = FIRST_RETRY;
-                CHECK_INTERVAL
-            }
-            Err(failure) => {
-                error!(retry_seconds = retry.as_secs(), "{failure:#}; the rules stay as they are");
-                let doubled = (retry * 2).min(LONGEST_RETRY);
-                std::mem::replace(&mut retry, doubled)
-            }
-        };
-        let least = Duration::from_millis(args.min_sync_period).saturating_sub(started.elapsed());
-        tokio::time::sleep(least).await;
+    let shutdown = CancellationToken::new();
+    let end = shutdown.clone();
+    tokio::spawn(async move {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = files.changed() => reload = true,
-            changed = interfaces.changed() => {
-                if changed.is_err() {
-                    warn!("lost track of interface addresses; subscribing again");
-                    interfaces = AddressWatch::open().context("cannot follow the addresses of the interfaces")?;
-                }
-                reload = true;
-            }
-            () = tokio::time::sleep(pause) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    }
-    info!("ending; the rules stay in place");
+        end.cancel();
+    });
+    let timing = Timing { least: Duration::from_millis(args.min_sync_period), longest_retry: LONGEST_RETRY };
+    let reconciler = Reconciler::new(inputs, keeper, Log, timing, monitor).await;
+    reconciler.context("cannot follow the kernel")?.run(shutdown).await?;
     Ok(())
 }
 
-fn load_and_set(args: &RunArgs, follower: &mut impl Follower) -> anyhow::Result<()> {
-    let allocating = if args.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
-    let loaded = input::load(&args.input, &args.node, allocating)?;
-    input::print_notices(&loaded.notices);
-    follower.set(loaded)?;
-    Ok(())
-}
+/// Says what happens.
+struct Log;
 
-/// The real thing.
-struct Live {
-    agent: Agent<NetlinkDataPlane>,
-    /// The ruleset's generation after our last look
-    generation: u32,
-    /// The last change failed or was refused in part
-    unfinished: bool,
-    /// Not to read the tables again before: where others change rules all the time, looking must not cost more than a
-    /// small part of this processor
-    rest_until: Instant,
-}
-
-impl Live {
-    fn new() -> Result<Self, KernelError> {
-        Ok(Self {
-            agent: Agent::new(NetlinkDataPlane::open()?),
-            generation: 0,
-            unfinished: false,
-            rest_until: Instant::now(),
-        })
+impl Observer for Log {
+    fn changed(&mut self, changed: &Changed) {
+        input::print_notices(&changed.notices);
     }
 
-    fn sync(&mut self) -> Result<(), KernelError> {
-        self.unfinished = true;
-        let synced = self.agent.sync()?;
+    fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) {
+        let Ok(synced) = &pass.result else { return };
         input::print_notices(&synced.notices);
-        self.unfinished = !synced.refused.is_empty();
-        self.generation = self.agent.kernel().generation()?;
         if synced.installed || !synced.changed.is_empty() {
-            info!("{}", apply::report(self.agent.desired().world().services.len(), &synced));
-        }
-        Ok(())
-    }
-}
-
-impl Follower for Live {
-    fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
-        self.agent.keep(loaded.refused);
-        self.agent.set(loaded.world, loaded.settings, loaded.incomplete);
-        self.sync()
-    }
-
-    fn check(&mut self) -> Result<(), KernelError> {
-        let disturbed = self.agent.kernel().generation()? != self.generation && Instant::now() >= self.rest_until;
-        if !disturbed && !self.unfinished {
-            return Ok(());
-        }
-        // Anybody's commit moves the generation, in whatever table: look before repairing.
-        let started = Instant::now();
-        if disturbed {
-            self.agent.doubt();
-        }
-        let result = self.sync();
-        self.rest_until = Instant::now() + started.elapsed() * REST;
-        result
-    }
-}
-
-/// Says what would be done.
-struct DryRun {
-    desired: Desired,
-    /// What the kernel would hold
-    contents: Contents,
-    first: bool,
-}
-
-impl DryRun {
-    fn new() -> Self {
-        Self { desired: Desired::default(), contents: Contents::default(), first: true }
-    }
-
-    /// What the kernel holds now; nothing, if it cannot be read.
-    fn read_kernel() -> Contents {
-        match NetlinkDataPlane::open().and_then(|mut kernel| kernel.dump()) {
-            Ok(state) => Contents::from_kernel(state),
-            Err(failure) => {
-                warn!("{failure}; comparing with empty tables");
-                Contents::default()
-            }
+            info!("{}", apply::report(keeper.desired().world().services.len(), synced));
         }
     }
-}
 
-impl Follower for DryRun {
-    fn set(&mut self, loaded: input::Loaded) -> Result<(), KernelError> {
-        self.desired.keep(loaded.refused);
-        self.desired.replace(loaded.world, loaded.settings);
-        if std::mem::take(&mut self.first) {
-            self.contents = Self::read_kernel();
-        }
-        let work = self.desired.take_over(&mut self.contents, loaded.incomplete);
-        input::print_notices(&work.notices);
-        let nothing = Default::default();
-        for (owner, wanted) in &work.changes {
-            for difference in differences(self.contents.rows(owner).unwrap_or(&nothing), wanted) {
-                let verb = if difference.missing { "add" } else { "remove" };
-                println!("would {verb} {owner}: {}", difference.subject());
-            }
-        }
-        println!("would send {} element operations", self.contents.change(&work.changes).operations());
-        self.contents.accept(work.changes);
-        Ok(())
+    async fn asked(&mut self) {
+        std::future::pending().await
     }
 
-    fn check(&mut self) -> Result<(), KernelError> {
-        Ok(())
-    }
+    fn answer(&mut self, _keeper: &mut impl Keeper) {}
 }

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    EndpointFacts, Family, Node, Notice, ObjectRef, Origin, Protocol, Service, ServiceId, ServicePort, ServiceType,
-    Severity, Slice, SliceId, SlicePort, TrafficPolicy, World, parse_address, parse_range,
+    EndpointFacts, Family, Node, Notice, Origin, Protocol, Service, ServiceId, ServicePort, ServiceType, Severity,
+    Slice, SliceId, SlicePort, TrafficPolicy, World, parse_address, parse_range,
 };
 use crate::objects::{self, Object, PROXY_NAME_LABEL, SERVICE_NAME_LABEL, ZONE_LABEL};
 
@@ -24,51 +24,83 @@ pub fn world<'a>(
 ) -> (World, Vec<Notice>) {
     let mut world = World::default();
     world.node.name = node_name.into();
-    let mut notices = Notices::default();
-    let mut names = Names::default();
+    let mut reader = Reader::new(node_name);
+    let mut notices = Vec::new();
     for (object, origin) in objects {
-        notices.about(object, origin);
-        match object {
-            Object::Service(o) => {
-                if let Some(service) = service(o, &mut notices) {
-                    world.services.insert(service.id.clone(), service);
-                }
+        let (reading, said) = reader.read(object, origin);
+        notices.extend(said);
+        match reading {
+            Reading::Service(service) => {
+                world.services.insert(service.id.clone(), service);
             }
-            Object::EndpointSlice(o) => {
-                if let Some(slice) = slice(o, &mut names, &mut notices) {
-                    world.put_slice(slice);
-                }
-            }
-            Object::Node(o) if o.metadata.name == node_name => node(o, &mut world.node, &mut notices),
-            Object::ServiceCidr(o) => {
-                let cidrs = ranges(&o.spec.cidrs, "spec.cidrs", &mut notices);
-                world.service_networks.extend(cidrs);
-            }
-            _ => {}
+            Reading::Slice(slice) => world.put_slice(slice),
+            Reading::Node(node) => world.node = node,
+            Reading::Networks(networks) => world.service_networks.extend(networks),
+            Reading::Nothing => {}
         }
     }
-    (world, notices.list)
+    (world, notices)
+}
+
+/// Reads objects one at a time, for one node.
+#[derive(Debug)]
+pub struct Reader {
+    node_name: Arc<str>,
+    names: Names,
+}
+
+/// What an object means for the data plane.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// A Service
+    Service(Service),
+    /// A slice of addresses that belongs to a Service
+    Slice(Slice),
+    /// The node that the reader is for
+    Node(Node),
+    /// The ranges of one ServiceCIDR
+    Networks(Vec<IpNet>),
+    /// Nothing: it is of another kind, or of no use, or cannot be used; then a notice says so
+    Nothing,
+}
+
+impl Reader {
+    /// A reader for the node of this name.
+    pub fn new(node_name: &str) -> Self {
+        Self { node_name: node_name.into(), names: Names::default() }
+    }
+
+    /// Reads one object, from `origin` if that is known.
+    pub fn read(&mut self, object: &Object, origin: Option<&Origin>) -> (Reading, Vec<Notice>) {
+        let mut notices = Notices::about(object, origin);
+        let reading = match object {
+            Object::Service(o) => service(o, &mut notices).map(Reading::Service),
+            Object::EndpointSlice(o) => slice(o, &mut self.names, &mut notices).map(Reading::Slice),
+            Object::Node(o) if o.metadata.name == *self.node_name => Some(Reading::Node(node(o, &mut notices))),
+            Object::ServiceCidr(o) => Some(Reading::Networks(ranges(&o.spec.cidrs, "spec.cidrs", &mut notices))),
+            _ => None,
+        };
+        (reading.unwrap_or(Reading::Nothing), notices.list)
+    }
 }
 
 /// Collects notices about the object at hand.
-#[derive(Default)]
-struct Notices {
+struct Notices<'a> {
     list: Vec<Notice>,
-    origin: Option<Origin>,
-    object: Option<ObjectRef>,
+    origin: Option<&'a Origin>,
+    object: &'a Object,
 }
 
-impl Notices {
-    fn about(&mut self, object: &Object, origin: Option<&Origin>) {
-        self.object = Some(object.reference());
-        self.origin = origin.cloned();
+impl<'a> Notices<'a> {
+    fn about(object: &'a Object, origin: Option<&'a Origin>) -> Self {
+        Self { list: Vec::new(), origin, object }
     }
 
     fn add(&mut self, severity: Severity, field: impl Into<String>, reason: impl Into<String>) {
         self.list.push(Notice {
             severity,
-            origin: self.origin.clone(),
-            object: self.object.clone(),
+            origin: self.origin.cloned(),
+            object: Some(self.object.reference()),
             field: field.into(),
             reason: reason.into(),
         });
@@ -235,32 +267,42 @@ fn endpoint_facts(address: IpAddr, endpoint: &objects::SliceEndpoint, names: &mu
 }
 
 /// Node and zone names: few, and many times the same.
-#[derive(Default)]
-struct Names(BTreeSet<Arc<str>>);
+#[derive(Debug, Default)]
+struct Names {
+    known: BTreeSet<Arc<str>>,
+    /// How many there were when those nobody uses were last forgotten
+    kept: usize,
+}
 
 impl Names {
     fn intern(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
+        if let Some(known) = self.known.get(name) {
             return known.clone();
         }
+        if self.known.len() > 2 * self.kept + 64 {
+            // Nodes come and go for years.
+            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.kept = self.known.len();
+        }
         let name: Arc<str> = name.into();
-        self.0.insert(name.clone());
+        self.known.insert(name.clone());
         name
     }
 }
 
-fn node(object: &objects::Node, node: &mut Node, notices: &mut Notices) {
-    node.zone = object.metadata.labels.get(ZONE_LABEL).filter(|z| !z.is_empty()).map(|z| z.as_str().into());
+fn node(object: &objects::Node, notices: &mut Notices) -> Node {
+    let zone = object.metadata.labels.get(ZONE_LABEL).filter(|z| !z.is_empty()).map(|z| z.as_str().into());
     let of_type = |wanted: &str| {
         let matching = object.status.addresses.iter().filter(|a| a.type_ == wanted);
         matching.map(|a| a.address.clone()).collect::<Vec<_>>()
     };
     // As kube-proxy has it: internal addresses first, external ones after them.
     let texts = [of_type("InternalIP"), of_type("ExternalIP")].concat();
-    node.addresses = addresses(&texts, "status.addresses", notices);
+    let addresses = addresses(&texts, "status.addresses", notices);
     let single: Vec<String> = object.spec.pod_cidr.iter().cloned().collect();
     let cidrs = if object.spec.pod_cidrs.is_empty() { &single } else { &object.spec.pod_cidrs };
-    node.pod_cidrs = ranges(cidrs, "spec.podCIDRs", notices);
+    let pod_cidrs = ranges(cidrs, "spec.podCIDRs", notices);
+    Node { name: object.metadata.name.as_str().into(), addresses, zone, pod_cidrs, interface_addresses: Vec::new() }
 }
 
 fn addresses(texts: &[String], field: &str, notices: &mut Notices) -> Vec<IpAddr> {

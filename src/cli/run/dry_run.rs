@@ -1,0 +1,91 @@
+//! What the loop would do, printed.
+
+use std::{collections::BTreeSet, io::Write};
+
+use tracing::warn;
+
+use crate::{
+    agent::Synced,
+    desired::Desired,
+    kernel::{DataPlane, KernelError, NetlinkDataPlane},
+    model::{Family, Node, ServiceId, Settings, World},
+    reconcile::Keeper,
+    tables::{Contents, Program, differences, nft_text},
+};
+
+/// Keeps on paper what the kernel would hold.
+pub struct DryRun {
+    desired: Desired,
+    /// What the kernel would hold; nothing before the first pass
+    contents: Option<Contents>,
+    /// Some input could not be read
+    incomplete: bool,
+}
+
+impl DryRun {
+    /// A dry run that has not looked at anything.
+    pub fn new() -> Self {
+        Self { desired: Desired::default(), contents: None, incomplete: false }
+    }
+
+    /// What the kernel holds now; nothing, if it cannot be read.
+    fn read_kernel() -> Contents {
+        match NetlinkDataPlane::open().and_then(|mut kernel| kernel.dump()) {
+            Ok(state) => Contents::from_kernel(state),
+            Err(failure) => {
+                warn!("{failure}; comparing with empty tables");
+                Contents::default()
+            }
+        }
+    }
+
+    /// The complete ruleset, as `portolan render` prints it.
+    fn ruleset(&mut self) -> String {
+        let mut contents = Contents::default();
+        let work = self.desired.take_over(&mut contents, false);
+        contents.accept(work.changes);
+        let programs = Family::ALL.map(|family| Program::new(family, self.desired.settings()));
+        nft_text(&programs, &contents.state())
+    }
+}
+
+impl Keeper for DryRun {
+    fn desired(&mut self) -> &mut Desired {
+        &mut self.desired
+    }
+
+    fn set_node(&mut self, node: Node, settings: Settings) {
+        self.desired.set_node(node, settings);
+    }
+
+    fn set(&mut self, world: World, settings: Settings, refused: BTreeSet<ServiceId>, incomplete: bool) {
+        self.desired.keep(refused);
+        self.desired.replace(world, settings);
+        self.incomplete = incomplete;
+    }
+
+    fn doubt(&mut self) {}
+
+    fn sync(&mut self) -> Result<Synced, KernelError> {
+        let mut text = String::new();
+        if self.contents.is_none() {
+            text = self.ruleset();
+        }
+        let contents = self.contents.get_or_insert_with(Self::read_kernel);
+        let work = self.desired.take_over(contents, self.incomplete);
+        let nothing = Default::default();
+        for (owner, wanted) in &work.changes {
+            for difference in differences(contents.rows(owner).unwrap_or(&nothing), wanted) {
+                let verb = if difference.missing { "add" } else { "remove" };
+                text.push_str(&format!("would {verb} {owner}: {}\n", difference.subject()));
+            }
+        }
+        let operations = contents.change(&work.changes).operations();
+        text.push_str(&format!("would send {operations} element operations\n"));
+        contents.accept(work.changes);
+        let mut out = std::io::stdout().lock();
+        // Nobody who reads any more is no reason to end: the loop ends when it is told to.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        Ok(Synced { notices: work.notices, ..Synced::default() })
+    }
+}

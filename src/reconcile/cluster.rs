@@ -1,0 +1,232 @@
+//! What the API server says, brought into the desired state one object at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use crate::{
+    desired::Desired,
+    model::{
+        Node, Notice, ServiceId, Severity, SliceId,
+        ingest::{Reader, Reading},
+    },
+    objects::{Metadata, Object, ObjectRef},
+    source::kube::{Change, Kind},
+};
+
+/// When the change was made that led to this version of an EndpointSlice: RFC 3339.
+const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// Keeps what one change after the other needs to be understood, and what has changed since the last pass.
+#[derive(Debug)]
+pub struct ClusterInputs {
+    reader: Reader,
+    listed: BTreeSet<Kind>,
+    node: Node,
+    /// The ranges of each ServiceCIDR
+    networks: BTreeMap<Arc<str>, Vec<IpNet>>,
+    /// Whose slice each one is
+    slices: BTreeMap<SliceId, ServiceId>,
+    /// Services that are there but cannot be used
+    refused: BTreeSet<ServiceId>,
+    changed: Changed,
+}
+
+/// What changed since the last pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changed {
+    /// Services that are new, other or gone
+    pub services: usize,
+    /// EndpointSlices likewise
+    pub slices: usize,
+    /// When the changes were made that led to these slices, where the slices say so
+    pub triggers: Vec<Timestamp>,
+    /// The node changed
+    pub node: bool,
+    /// Something else did that concerns the rules
+    pub others: bool,
+    /// What is wrong with objects
+    pub notices: Vec<Notice>,
+    /// Kinds whose first list is not complete, and what stands in their way; not a change
+    pub waiting_for: Vec<(Kind, Option<String>)>,
+}
+
+impl Changed {
+    /// Whether there is anything to do.
+    pub fn any(&self) -> bool {
+        self.services > 0 || self.slices > 0 || self.node || self.others
+    }
+
+    /// Adds what changed later.
+    pub fn add(&mut self, later: Changed) {
+        self.services += later.services;
+        self.slices += later.slices;
+        self.triggers.extend(later.triggers);
+        self.node |= later.node;
+        self.others |= later.others;
+        self.notices.extend(later.notices);
+        self.waiting_for = later.waiting_for;
+    }
+}
+
+impl ClusterInputs {
+    /// Inputs for the node of this name, of which nothing is known yet.
+    pub fn new(node_name: &str) -> Self {
+        Self {
+            reader: Reader::new(node_name),
+            listed: BTreeSet::new(),
+            node: Node { name: node_name.into(), ..Node::default() },
+            networks: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            changed: Changed::default(),
+        }
+    }
+
+    /// The kinds whose first list is not complete yet.
+    pub fn missing(&self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind))
+    }
+
+    /// The node as its object describes it.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What changed since the last call.
+    pub fn take_changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Brings one change into the desired state. Returns what is wrong with the object.
+    pub fn apply(&mut self, change: Change, desired: &mut Desired) -> Vec<Notice> {
+        match change {
+            Change::Put(object) => self.put(&object, desired),
+            Change::Gone { kind, namespace, name } => {
+                self.gone(kind, &namespace, &name, desired);
+                Vec::new()
+            }
+            Change::Undecodable { object, reason } => vec![self.undecodable(object, reason, desired)],
+            Change::Listed(kind) => {
+                self.changed.others |= self.listed.insert(kind);
+                Vec::new()
+            }
+            Change::Trouble { .. } | Change::Recovered(_) => Vec::new(),
+        }
+    }
+
+    fn put(&mut self, object: &Object, desired: &mut Desired) -> Vec<Notice> {
+        let (reading, notices) = self.reader.read(object, None);
+        match reading {
+            Reading::Service(service) => {
+                if self.refused.remove(&service.id) {
+                    desired.keep(self.refused.clone());
+                }
+                self.changed.services += usize::from(desired.put_service(service));
+            }
+            Reading::Slice(slice) => {
+                self.move_slice(&slice.id, Some(&slice.service), desired);
+                if desired.put_slice(slice) {
+                    self.changed.slices += 1;
+                    self.changed.triggers.extend(trigger(object.metadata()));
+                }
+            }
+            Reading::Node(node) => {
+                self.changed.node |= self.node != node;
+                self.node = node;
+            }
+            Reading::Networks(networks) => {
+                let name = object.metadata().name.as_str().into();
+                let before = self.networks.insert(name, networks);
+                self.changed.others |= before.as_ref() != self.networks.get(object.metadata().name.as_str());
+                self.set_networks(desired);
+            }
+            Reading::Nothing => self.put_useless(object, desired),
+        }
+        notices
+    }
+
+    /// An object that cannot be used, or not any more.
+    fn put_useless(&mut self, object: &Object, desired: &mut Desired) {
+        let metadata = object.metadata();
+        match object {
+            Object::Service(_) => self.refuse(ServiceId::new(metadata.namespace(), &metadata.name), desired),
+            Object::EndpointSlice(_) => self.move_slice(&slice_id(metadata.namespace(), &metadata.name), None, desired),
+            _ => {}
+        }
+    }
+
+    /// The Service keeps what it has until its object is mended or deleted.
+    fn refuse(&mut self, id: ServiceId, desired: &mut Desired) {
+        if self.refused.insert(id) {
+            desired.keep(self.refused.clone());
+            self.changed.services += 1;
+        }
+    }
+
+    /// An EndpointSlice that cannot be decoded stays as it was, too.
+    fn undecodable(&mut self, object: ObjectRef, reason: String, desired: &mut Desired) -> Notice {
+        if &*object.kind == Kind::Service.name() {
+            let id = ServiceId { namespace: object.namespace.clone(), name: object.name.clone() };
+            self.refuse(id, desired);
+        }
+        let reason = format!("{reason}; what was programmed for it stays");
+        Notice { severity: Severity::Refused, origin: None, object: Some(object), field: String::new(), reason }
+    }
+
+    fn gone(&mut self, kind: Kind, namespace: &str, name: &str, desired: &mut Desired) {
+        match kind {
+            Kind::Service => {
+                let id = ServiceId::new(namespace, name);
+                desired.remove_service(&id);
+                if self.refused.remove(&id) {
+                    desired.keep(self.refused.clone());
+                }
+                self.changed.services += 1;
+            }
+            Kind::EndpointSlice => self.move_slice(&slice_id(namespace, name), None, desired),
+            Kind::ServiceCidr => {
+                self.changed.others |= self.networks.remove(name).is_some();
+                self.set_networks(desired);
+            }
+            // A node is deleted when its machine is on its way out. While it runs, its address and zone are what they
+            // were; health tells load balancers.
+            Kind::Node | Kind::Namespace => {}
+        }
+    }
+
+    /// Takes a slice away from the Service it was of, unless it still belongs there.
+    fn move_slice(&mut self, id: &SliceId, to: Option<&ServiceId>, desired: &mut Desired) {
+        if let Some(from) = self.slices.get(id)
+            && Some(from) != to
+        {
+            desired.remove_slice(from, id);
+            self.changed.slices += 1;
+        }
+        match to {
+            Some(service) if self.slices.get(id) == Some(service) => {}
+            Some(service) => {
+                self.slices.insert(id.clone(), service.clone());
+            }
+            None => {
+                self.slices.remove(id);
+            }
+        }
+    }
+
+    fn set_networks(&self, desired: &mut Desired) {
+        desired.set_service_networks(self.networks.values().flatten().copied().collect());
+    }
+}
+
+fn slice_id(namespace: &str, name: &str) -> SliceId {
+    SliceId { namespace: namespace.into(), name: name.into() }
+}
+
+fn trigger(metadata: &Metadata) -> Option<Timestamp> {
+    metadata.annotations.get(TRIGGER_ANNOTATION)?.parse().ok()
+}
