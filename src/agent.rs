@@ -1,6 +1,9 @@
 //! Makes the kernel hold what is desired: adopt, compile, commit, isolate what is refused, tidy up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
@@ -38,6 +41,21 @@ pub struct Synced {
     pub flows_deleted: usize,
     /// The program itself was written
     pub installed: bool,
+    /// Where the time went
+    pub spent: Spent,
+}
+
+/// How long the parts of one [`Agent::sync`] took; zero for those that were not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// Reading what the kernel holds, and writing the program where it was missing
+    pub read: Duration,
+    /// Deciding what the tables should hold
+    pub compile: Duration,
+    /// Changing the tables
+    pub commit: Duration,
+    /// Looking for stale UDP flows
+    pub conntrack: Duration,
 }
 
 impl<K: DataPlane> Agent<K> {
@@ -111,14 +129,19 @@ impl<K: DataPlane> Agent<K> {
     /// Whatever the kernel says that is not the fault of one owner's rows.
     pub fn sync(&mut self) -> Result<Synced, KernelError> {
         let mut synced = Synced::default();
+        let mut clock = Stopwatch::start();
         let adopting = !self.adopted;
-        let work = if self.adopted {
-            self.desired.work(&self.contents)
-        } else {
+        if adopting {
             synced.installed = self.adopt()?;
             self.adopted = true;
+        }
+        synced.spent.read = clock.lap();
+        let work = if adopting {
             self.desired.take_over(&mut self.contents, self.keep_unknown)
+        } else {
+            self.desired.work(&self.contents)
         };
+        synced.spent.compile = clock.lap();
         synced.notices = work.notices;
         let retry: BTreeSet<Owner> = work.changes.keys().cloned().collect();
         let result = self.commit_all(work.changes, &mut synced);
@@ -136,7 +159,9 @@ impl<K: DataPlane> Agent<K> {
             // before it that did not come so far.
             self.kernel.remove_standby()?;
         }
+        synced.spent.commit = clock.lap();
         synced.flows_deleted = self.kernel.delete_stale_flows(&work.udp)?;
+        synced.spent.conntrack = clock.lap();
         Ok(synced)
     }
 
@@ -270,6 +295,21 @@ impl<K: DataPlane> Agent<K> {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells how long one part after the other took.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start or the last lap.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now))
     }
 }
 
