@@ -7,6 +7,7 @@ mod blame;
 mod decode;
 mod documents;
 mod kinds;
+pub mod kube;
 pub mod manifests;
 mod walk;
 pub mod watch;
