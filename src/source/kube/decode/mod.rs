@@ -1,0 +1,35 @@
+//! API objects in Protocol Buffers -> [`crate::objects`].
+//!
+//! Only the fields that Portolan reads are named here; their numbers are those of the generated.proto files of
+//! k8s.io/api and k8s.io/apimachinery, which never change within a version of an API. All others are stepped over
+//! without being looked at: managedFields, which is half of many objects, costs nothing.
+
+mod list;
+mod meta;
+mod others;
+mod service;
+mod slice;
+mod status;
+
+pub use list::{Event, event, list, unwrap};
+pub use meta::Identity;
+pub use status::{Status, status};
+
+use super::{Kind, wire::WireError};
+use crate::objects::Object;
+
+/// Reads one object of a kind.
+pub fn object(kind: Kind, bytes: &[u8]) -> Result<Object, WireError> {
+    Ok(match kind {
+        Kind::Service => Object::Service(service::service(bytes)?),
+        Kind::EndpointSlice => Object::EndpointSlice(slice::slice(bytes)?),
+        Kind::Namespace => Object::Namespace(others::namespace(bytes)?),
+        Kind::ServiceCidr => Object::ServiceCidr(others::service_cidr(bytes)?),
+        Kind::Node => Object::Node(others::node(bytes)?),
+    })
+}
+
+/// Reads what identifies an object, even if the rest of it makes no sense.
+pub fn identity(bytes: &[u8]) -> Result<Identity, WireError> {
+    meta::identity(bytes)
+}
