@@ -8,8 +8,11 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    compile::{Claims, ServicePlan, ServingTargets, frontends, node_rows, plan, rows, udp_frontends},
-    model::{Frontend, Node, Notice, Protocol, Service, ServiceId, Settings, Severity, Slice, SliceId, World},
+    compile::{
+        Claims, ServicePlan, ServiceReport, ServingTargets, frontends, node_rows, plan, port_of, report, rows,
+        udp_frontends,
+    },
+    model::{Frontend, Node, Notice, PortId, Protocol, Service, ServiceId, Settings, Severity, Slice, SliceId, World},
     tables::{Changes, Contents, Element, Owner, Rows},
 };
 
@@ -22,6 +25,8 @@ pub struct Desired {
     dirty: BTreeSet<ServiceId>,
     /// Services whose objects are there but cannot be used: they keep the rows that they have
     kept: BTreeSet<ServiceId>,
+    /// What others than the tables are told, of Services that have something to tell
+    reports: BTreeMap<ServiceId, ServiceReport>,
 }
 
 /// What is to be done.
@@ -172,9 +177,13 @@ impl Desired {
                 Some(service) => {
                     let plan = plan(service, &self.world, &self.settings, &self.claims);
                     work.notices.extend(lost_frontends(&plan));
+                    put_report(&mut self.reports, id, report(&plan, &self.world.node));
                     rows(&plan, held)
                 }
-                None => Rows::default(),
+                None => {
+                    self.reports.remove(id);
+                    Rows::default()
+                }
             };
             put_if_new(&mut work.changes, owner, wanted, held);
         }
@@ -187,6 +196,17 @@ impl Desired {
     /// The plan of one Service as it stands, for those who want to see the decisions.
     pub fn plan(&self, id: &ServiceId) -> Option<ServicePlan<'_>> {
         Some(plan(self.world.services.get(id)?, &self.world, &self.settings, &self.claims))
+    }
+
+    /// What health checks and metrics are told of each Service that has something to tell, as of the last
+    /// [`Desired::work`].
+    pub fn reports(&self) -> &BTreeMap<ServiceId, ServiceReport> {
+        &self.reports
+    }
+
+    /// The service port that a frontend leads to, for counters.
+    pub fn port_of(&self, frontend: &Frontend) -> Option<PortId> {
+        port_of(frontend, &self.world, &self.claims)
     }
 
     /// Brings the claims up to date and returns all Services to compile: the dirty ones, and those that gained or lost
@@ -228,6 +248,14 @@ impl Desired {
 fn put_if_new(changes: &mut Changes, owner: Owner, wanted: Rows, held: Option<&Rows>) {
     if held.map_or(!wanted.is_empty(), |held| *held != wanted) {
         changes.insert(owner, wanted);
+    }
+}
+
+fn put_report(reports: &mut BTreeMap<ServiceId, ServiceReport>, id: &ServiceId, report: ServiceReport) {
+    if report.is_empty() {
+        reports.remove(id);
+    } else {
+        reports.insert(id.clone(), report);
     }
 }
 

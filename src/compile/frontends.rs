@@ -60,7 +60,7 @@ fn addresses(
 }
 
 /// The node's addresses that answer on node ports.
-fn node_port_addresses(family: Family, node: &Node, chosen: &NodePortAddresses) -> Vec<IpAddr> {
+pub(super) fn node_port_addresses(family: Family, node: &Node, chosen: &NodePortAddresses) -> Vec<IpAddr> {
     let of_family = |list: &[IpAddr]| -> Vec<IpAddr> {
         let mut list: Vec<IpAddr> =
             list.iter().copied().filter(|a| Family::of(*a) == family && !crate::model::is_loopback(*a)).collect();

@@ -7,6 +7,7 @@
 mod claims;
 mod frontends;
 mod plan;
+mod report;
 mod rows;
 mod select;
 mod udp;
@@ -14,6 +15,7 @@ mod udp;
 pub use claims::{Claims, FrontendKind};
 pub use frontends::{OwnFrontend, frontends};
 pub use plan::{FrontendPlan, LostFrontend, PortPlan, ServicePlan, plan};
+pub use report::{HealthCheck, ServiceReport, WithoutLocal, health_check_addresses, port_of, report};
 pub use rows::{node_rows, rows};
 pub use select::{Judged, Selection, Use, Wanted, select};
 pub use udp::{ServingTargets, udp_frontends};

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Metadata, nullable, number, number_or_zero};
@@ -17,6 +18,14 @@ pub struct EndpointSlice {
     /// The ports every endpoint of the slice listens on.
     #[serde(deserialize_with = "nullable")]
     pub ports: Vec<SlicePort>,
+}
+
+impl EndpointSlice {
+    /// When the Pod or Service changed on whose account this slice did, as its controller dates it: where the latency of
+    /// network programming is measured from. `None` without a date that can be read.
+    pub fn change_trigger(&self) -> Option<Timestamp> {
+        self.metadata.annotations.get(super::CHANGE_TRIGGER_ANNOTATION)?.parse().ok()
+    }
 }
 
 /// One endpoint of a slice.

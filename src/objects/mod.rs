@@ -18,7 +18,7 @@ pub use endpoints::{
     ObjectReference, SliceEndpoint, SlicePort,
 };
 pub use meta::{Metadata, OwnerReference};
-pub use node::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec};
+pub use node::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec, Taint};
 pub use pod::{Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus};
 pub use reference::ObjectRef;
 pub use service::{
@@ -37,6 +37,8 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 pub const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// Label on an EndpointSlice that says which controller keeps it.
 pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+/// Annotation on an EndpointSlice with the time of the change that it was written for.
+pub const CHANGE_TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// Label on a Node with the zone it stands in.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 

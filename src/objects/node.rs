@@ -26,6 +26,17 @@ pub struct NodeSpec {
     /// The ranges the node's pods get their addresses from.
     #[serde(rename = "podCIDRs", deserialize_with = "nullable")]
     pub pod_cidrs: Vec<String>,
+    /// What keeps Pods away from the node; cluster autoscalers mark nodes with it that they will delete.
+    #[serde(deserialize_with = "nullable")]
+    pub taints: Vec<Taint>,
+}
+
+/// One taint of a Node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// The taint's name, such as `ToBeDeletedByClusterAutoscaler`.
+    pub key: String,
 }
 
 /// NodeStatus.

@@ -124,11 +124,16 @@ impl Contents {
         });
     }
 
+    /// Every element, each once.
+    pub fn elements(&self) -> impl Iterator<Item = &Element> {
+        let exclusive = self.rows.values().flat_map(|rows| &rows.elements).filter(|e| !is_shared(e));
+        exclusive.chain(self.shared.keys())
+    }
+
     /// Everything, without owners.
     pub fn state(&self) -> TableState {
-        let exclusive = self.rows.values().flat_map(|rows| &rows.elements).filter(|e| !is_shared(e));
         TableState {
-            elements: exclusive.chain(self.shared.keys()).cloned().collect(),
+            elements: self.elements().cloned().collect(),
             picks: self.picks.keys().copied().collect(),
             groups: self.rows.values().flat_map(|rows| &rows.groups).cloned().collect(),
             ..TableState::default()
