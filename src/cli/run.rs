@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{InputArgs, NodeArgs, apply, input};
+use super::{RunArgs, apply, input};
 use crate::{
     agent::Agent,
+    config::Config,
     desired::Desired,
     kernel::{DataPlane, KernelError, NetlinkDataPlane, addresses::AddressWatch},
     source::watch::ManifestWatch,
@@ -28,36 +28,16 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// After a look at the tables, the next one waits this many times as long as it took.
 const REST: u32 = 20;
 
-const EXAMPLES: &str = "\
-Examples:
-  portolan run -f /etc/portolan/manifests --node node-1              follow a folder
-  portolan run -f /etc/portolan/manifests --node node-1 --dry-run    say what would change, and go on watching";
-
-/// Keep the kernel true to the manifests, following their changes.
-///
-/// Follows the files, the interfaces' addresses, and changes that others make to our tables. Ends on SIGTERM or SIGINT
-/// and leaves the rules in place: a restart takes them over without a gap. `portolan cleanup` removes them.
-///
-/// Exit code: 0 ended by a signal; 2 it could not start.
-#[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
-pub struct RunArgs {
-    #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
-    node: NodeArgs,
-    /// Print what would change, and touch nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Least time between two changes of the kernel, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100)]
-    min_sync_period: u64,
-}
-
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    if args.write_config()? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (config, warnings) = args.config()?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let args = &config;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        if args.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new()?).await }
+        if args.sync.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new()?).await }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -71,7 +51,7 @@ trait Follower {
 }
 
 /// The loop: whatever happens is gathered for the least period, then handled once.
-async fn follow(args: &RunArgs, mut follower: impl Follower) -> anyhow::Result<()> {
+async fn follow(args: &Config, mut follower: impl Follower) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut files = ManifestWatch::new(&args.input.manifests);
@@ -96,7 +76,7 @@ async fn follow(args: &RunArgs, mut follower: impl Follower) -> anyhow::Result<(
                 std::mem::replace(&mut retry, doubled)
             }
         };
-        let least = Duration::from_millis(args.min_sync_period).saturating_sub(started.elapsed());
+        let least = args.sync.min_sync_period.saturating_sub(started.elapsed());
         tokio::time::sleep(least).await;
         tokio::select! {
             _ = terminate.recv() => break,
@@ -116,8 +96,8 @@ async fn follow(args: &RunArgs, mut follower: impl Follower) -> anyhow::Result<(
     Ok(())
 }
 
-fn load_and_set(args: &RunArgs, follower: &mut impl Follower) -> anyhow::Result<()> {
-    let allocating = if args.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
+fn load_and_set(args: &Config, follower: &mut impl Follower) -> anyhow::Result<()> {
+    let allocating = if args.sync.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
     let loaded = input::load(&args.input, &args.node, allocating)?;
     input::print_notices(&loaded.notices);
     follower.set(loaded)?;
