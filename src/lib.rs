@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod cli;
 pub mod compile;
+pub mod config;
 pub mod controlplane;
 pub mod desired;
 pub mod events;

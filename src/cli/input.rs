@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, process::ExitCode};
 use anyhow::Context;
 use tracing::warn;
 
-use super::{InputArgs, NodeArgs};
+use super::{InputArgs, NodeArgs, node_name};
 use crate::{
     controlplane,
     kernel::addresses::AddressWatch,
@@ -65,20 +65,22 @@ pub fn load_with(
     allocating: Allocating,
     interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
 ) -> anyhow::Result<Loaded> {
+    let name = node_name(node);
     let read = manifests::read(&input.manifests)?;
     let options = controlplane::Options {
         service_cidrs: input.service_cidr.clone(),
         load_balancer_pool: input.load_balancer_pool.iter().map(|range| IpRange::from(*range)).collect(),
         incomplete: read.unreadable,
-        nodes: vec![node.node_name()],
+        nodes: vec![name.clone()],
         ..controlplane::Options::default()
     };
     let completed = complete(read.objects, &options, &AllocationStore::new(&input.state_dir), allocating)?;
     let objects = completed.objects.iter().map(|located| (&located.object, Some(&located.origin)));
-    let (mut world, notices) = ingest::world(&node.node_name(), objects);
+    let (mut world, notices) = ingest::world(&name, objects);
     world.service_networks.extend(&input.service_cidr);
     world.node.addresses.splice(0..0, node.node_ip.iter().copied());
-    let (settings, warnings) = node.settings(&world.node);
+    let (settings, mut warnings) = node.settings(&world.node);
+    warnings.extend(node.strange_cluster_cidrs(&world.node.addresses, &world.service_networks));
     warnings.iter().for_each(|warning| warn!("{warning}"));
     if world.node.addresses.is_empty() || settings.node_port_addresses != NodePortAddresses::Primary {
         world.node.interface_addresses = interface_addresses()?;

@@ -9,6 +9,7 @@ mod input;
 mod lab;
 mod render;
 mod run;
+mod run_args;
 mod summary;
 mod table;
 
@@ -16,7 +17,8 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-pub use args::{DetectLocalMode, InputArgs, NodeArgs, NodePortAddress};
+pub use args::{InputArgs, NodeArgs, node_name};
+pub use run_args::RunArgs;
 
 /// Kubernetes Services as a fixed nftables program driven by maps.
 ///
@@ -39,7 +41,7 @@ pub struct Cli {
 enum Command {
     Render(render::RenderArgs),
     Apply(apply::ApplyArgs),
-    Run(run::RunArgs),
+    Run(RunArgs),
     /// Show Services as a table
     #[command(subcommand)]
     Get(get::GetCommand),

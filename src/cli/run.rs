@@ -6,12 +6,11 @@ mod files;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{InputArgs, NodeArgs, apply, input};
+use super::{RunArgs, apply, input};
 use crate::{
     agent::Agent,
     kernel::{NetlinkDataPlane, monitor::Monitor},
@@ -20,32 +19,6 @@ use crate::{
 
 /// The longest pause between two tries after a failure.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-
-const EXAMPLES: &str = "\
-Examples:
-  portolan run -f /etc/portolan/manifests --node node-1              follow a folder
-  portolan run -f /etc/portolan/manifests --node node-1 --dry-run    say what would change, and go on watching";
-
-/// Keep the kernel true to the manifests, following their changes.
-///
-/// Follows the files, the interfaces' addresses, and changes that others make to our tables. Ends on SIGTERM or SIGINT
-/// and leaves the rules in place: a restart takes them over without a gap. `portolan cleanup` removes them.
-///
-/// Exit code: 0 ended by a signal; 2 it could not start.
-#[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
-pub struct RunArgs {
-    #[command(flatten)]
-    input: InputArgs,
-    #[command(flatten)]
-    node: NodeArgs,
-    /// Print what would change, and touch nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Least time between two changes of the kernel, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100)]
-    min_sync_period: u64,
-}
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
