@@ -51,8 +51,8 @@ pub struct Changed {
     pub others: bool,
     /// What is wrong with objects
     pub notices: Vec<Notice>,
-    /// Kinds whose first list is not complete, and what stands in their way; not a change
-    pub waiting_for: Vec<(Kind, Option<String>)>,
+    /// How many Services cannot be used and keep what they have; not a change
+    pub refused: usize,
 }
 
 impl Changed {
@@ -69,18 +69,20 @@ impl Changed {
         self.node |= later.node;
         self.others |= later.others;
         self.notices.extend(later.notices);
-        self.waiting_for = later.waiting_for;
+        self.refused = later.refused;
     }
 }
 
 impl ClusterInputs {
-    /// Inputs for the node of this name, of which nothing is known yet.
-    pub fn new(node_name: &str) -> Self {
+    /// Inputs for the node of this name, of which nothing is known yet. `networks` are service networks that are known
+    /// without any ServiceCIDR.
+    pub fn new(node_name: &str, networks: Vec<IpNet>) -> Self {
         Self {
             reader: Reader::new(node_name),
             listed: BTreeSet::new(),
             node: Node { name: node_name.into(), ..Node::default() },
-            networks: BTreeMap::new(),
+            // No object has an empty name.
+            networks: BTreeMap::from([("".into(), networks)]),
             slices: BTreeMap::new(),
             refused: BTreeSet::new(),
             changed: Changed::default(),
@@ -90,6 +92,16 @@ impl ClusterInputs {
     /// The kinds whose first list is not complete yet.
     pub fn missing(&self) -> impl Iterator<Item = Kind> {
         Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind))
+    }
+
+    /// Services that are there but cannot be used; they keep what they have.
+    pub fn refused(&self) -> &BTreeSet<ServiceId> {
+        &self.refused
+    }
+
+    /// The ranges that cluster IPs are taken from.
+    pub fn networks(&self) -> impl Iterator<Item = &IpNet> {
+        self.networks.values().flatten()
     }
 
     /// The node as its object describes it.
@@ -112,10 +124,13 @@ impl ClusterInputs {
             }
             Change::Undecodable { object, reason } => vec![self.undecodable(object, reason, desired)],
             Change::Listed(kind) => {
-                self.changed.others |= self.listed.insert(kind);
+                if self.listed.insert(kind) {
+                    self.changed.others = true;
+                    self.set_networks(desired);
+                }
                 Vec::new()
             }
-            Change::Trouble { .. } | Change::Recovered(_) => Vec::new(),
+            Change::NodeMissing { .. } | Change::Trouble { .. } | Change::Recovered(_) => Vec::new(),
         }
     }
 
@@ -219,7 +234,7 @@ impl ClusterInputs {
     }
 
     fn set_networks(&self, desired: &mut Desired) {
-        desired.set_service_networks(self.networks.values().flatten().copied().collect());
+        desired.set_service_networks(self.networks().copied().collect());
     }
 }
 

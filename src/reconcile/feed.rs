@@ -1,18 +1,22 @@
 //! The API server as the loop's input.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::pending,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Changed, ClusterInputs, Inputs, Keeper};
 use crate::{
+    health::{Health, NodeState},
+    metrics::Metrics,
     model::{Node, NodePortAddresses, Settings},
+    objects::Object,
     source::kube::{Change, Kind},
 };
 
@@ -22,13 +26,20 @@ const BATCH: usize = 4096;
 /// EndpointSlices it waits for as long as it takes (sections 1.1 and 1.2).
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What the operator's choice makes of a node, given the service networks: the node with what was added to it, the
+/// settings, and what is to be said about them.
+pub trait Describe: FnMut(Node, &[IpNet]) -> (Node, Settings, Vec<String>) {}
+
+impl<F: FnMut(Node, &[IpNet]) -> (Node, Settings, Vec<String>)> Describe for F {}
+
 /// Changes from the watches, and what they add up to.
-pub struct ClusterFeed<S> {
+pub struct ClusterFeed<D> {
     changes: mpsc::Receiver<Change>,
     batch: Vec<Change>,
     inputs: ClusterInputs,
-    /// The settings for a node, and what is to be said about them
-    settings: S,
+    describe: D,
+    health: Health,
+    metrics: Metrics,
     /// What stands in a kind's way
     troubles: BTreeMap<Kind, String>,
     /// The node and its addresses, as they were last told to the keeper
@@ -37,18 +48,76 @@ pub struct ClusterFeed<S> {
     patience: Option<Instant>,
 }
 
-impl<S: Fn(&Node) -> (Settings, Vec<String>)> ClusterFeed<S> {
-    /// A feed for the node of this name. `patience` is usually [`PATIENCE`].
-    pub fn new(node_name: &str, changes: mpsc::Receiver<Change>, settings: S, patience: Duration) -> Self {
-        Self {
+impl<D: Describe> ClusterFeed<D> {
+    /// A feed of `changes`. `patience` is usually [`PATIENCE`]. What concerns probes and metrics goes to `health` and
+    /// `metrics`.
+    pub fn new(
+        inputs: ClusterInputs,
+        changes: mpsc::Receiver<Change>,
+        describe: D,
+        patience: Duration,
+        health: Health,
+        metrics: Metrics,
+    ) -> Self {
+        let feed = Self {
             changes,
             batch: Vec::with_capacity(BATCH),
-            inputs: ClusterInputs::new(node_name),
-            settings,
+            inputs,
+            describe,
+            health,
+            metrics,
             troubles: BTreeMap::new(),
             told: None,
             warnings: Vec::new(),
             patience: Some(Instant::now() + patience),
+        };
+        feed.tell_missing();
+        feed
+    }
+
+    /// What readiness waits for.
+    fn tell_missing(&self) {
+        let missing: BTreeSet<Kind> = self.inputs.missing().collect();
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace) {
+            let list = format!("the list of {}s", kind.name());
+            if missing.contains(&kind) && (self.patience.is_some() || is_indispensable(kind)) {
+                self.health.waits_for(&list, self.troubles.get(&kind).map(String::as_str));
+            } else {
+                self.health.has(&list);
+            }
+        }
+    }
+
+    /// What a change says beyond the desired state.
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Put(object) => {
+                self.metrics.watch_event(object.kind());
+                if let Object::Node(node) = &**object {
+                    self.health.node(NodeState::of(node));
+                }
+            }
+            Change::Gone { kind, .. } => {
+                self.metrics.watch_event(kind.name());
+                if *kind == Kind::Node {
+                    self.health.node(NodeState::Unknown);
+                }
+            }
+            Change::NodeMissing { advice } => warn!("{advice}"),
+            Change::Trouble { kind, error, retry_in } => {
+                warn!(retry_seconds = retry_in.as_secs(), "{error}; what is programmed stays");
+                self.metrics.watch_failed(kind.name());
+                self.troubles.insert(*kind, error.clone());
+            }
+            Change::Recovered(kind) => {
+                info!("{}s are followed again", kind.name());
+                self.troubles.remove(kind);
+            }
+            Change::Listed(kind) => {
+                self.metrics.watch_listed(kind.name());
+                self.troubles.remove(kind);
+            }
+            Change::Undecodable { .. } => {}
         }
     }
 
@@ -59,8 +128,8 @@ impl<S: Fn(&Node) -> (Settings, Vec<String>)> ClusterFeed<S> {
         if self.told.as_ref().is_some_and(same) {
             return false;
         }
-        let mut node = described.clone();
-        let (settings, warnings) = (self.settings)(&node);
+        let networks: Vec<IpNet> = self.inputs.networks().copied().collect();
+        let (mut node, settings, warnings) = (self.describe)(described.clone(), &networks);
         if self.warnings != warnings {
             warnings.iter().for_each(|warning| warn!("{warning}"));
             self.warnings = warnings;
@@ -74,7 +143,7 @@ impl<S: Fn(&Node) -> (Settings, Vec<String>)> ClusterFeed<S> {
     }
 }
 
-impl<S: Fn(&Node) -> (Settings, Vec<String>)> Inputs for ClusterFeed<S> {
+impl<D: Describe> Inputs for ClusterFeed<D> {
     async fn changed(&mut self) {
         // Patience may end without any change.
         let patience = async {
@@ -96,31 +165,25 @@ impl<S: Fn(&Node) -> (Settings, Vec<String>)> Inputs for ClusterFeed<S> {
     fn apply(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> anyhow::Result<Changed> {
         let mut changed = Changed::default();
         let was_ready = self.ready();
-        for change in self.batch.drain(..) {
-            match &change {
-                Change::Trouble { kind, error, .. } => {
-                    self.troubles.insert(*kind, error.clone());
-                }
-                Change::Recovered(kind) | Change::Listed(kind) => {
-                    self.troubles.remove(kind);
-                }
-                _ => {}
-            }
+        for change in std::mem::take(&mut self.batch) {
+            self.note(&change);
             changed.notices.extend(self.inputs.apply(change, keeper.desired()));
         }
         changed.add(self.inputs.take_changed());
         changed.node |= self.ready() && self.tell_node(keeper, addresses);
         changed.others |= self.ready() && !was_ready;
-        changed.waiting_for = self.inputs.missing().map(|kind| (kind, self.troubles.get(&kind).cloned())).collect();
+        changed.refused = self.inputs.refused().len();
+        self.tell_missing();
         Ok(changed)
     }
 
     fn ready(&self) -> bool {
-        let indispensable = |kind: Kind| matches!(kind, Kind::Service | Kind::EndpointSlice);
         let patient = self.patience.is_some();
-        !self.inputs.missing().any(|kind| match kind {
-            Kind::Namespace => false,
-            kind => patient || indispensable(kind),
-        })
+        !self.inputs.missing().any(|kind| kind != Kind::Namespace && (patient || is_indispensable(kind)))
     }
+}
+
+/// Without these nothing is written, however long they take.
+fn is_indispensable(kind: Kind) -> bool {
+    matches!(kind, Kind::Service | Kind::EndpointSlice)
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::{
     agent::{Agent, Synced},
     desired::Desired,
-    kernel::{DataPlane, KernelError},
-    model::{Node, ServiceId, Settings, World},
+    kernel::{Count, DataPlane, KernelError},
+    model::{Family, Node, ServiceId, Settings, World},
+    tables::Contents,
 };
 
 /// Brings something in line with the inputs.
@@ -21,6 +22,10 @@ pub trait Keeper {
     fn doubt(&mut self);
     /// Does what is to be done.
     fn sync(&mut self) -> Result<Synced, KernelError>;
+    /// What the kernel was last seen or made to hold.
+    fn contents(&self) -> &Contents;
+    /// New connections counted by the kernel, of both families.
+    fn counters(&mut self) -> Result<Vec<Count>, KernelError>;
 }
 
 impl<K: DataPlane> Keeper for Agent<K> {
@@ -43,5 +48,14 @@ impl<K: DataPlane> Keeper for Agent<K> {
 
     fn sync(&mut self) -> Result<Synced, KernelError> {
         Agent::sync(self)
+    }
+
+    fn contents(&self) -> &Contents {
+        Agent::contents(self)
+    }
+
+    fn counters(&mut self) -> Result<Vec<Count>, KernelError> {
+        let [v4, v6] = Family::ALL;
+        Ok([self.kernel().counters(v4)?, self.kernel().counters(v6)?].concat())
     }
 }

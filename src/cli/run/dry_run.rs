@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::{
     agent::Synced,
     desired::Desired,
-    kernel::{DataPlane, KernelError, NetlinkDataPlane},
+    kernel::{Count, DataPlane, KernelError, NetlinkDataPlane},
     model::{Family, Node, ServiceId, Settings, World},
     reconcile::Keeper,
     tables::{Contents, Program, differences, nft_text},
@@ -18,6 +18,7 @@ pub struct DryRun {
     desired: Desired,
     /// What the kernel would hold; nothing before the first pass
     contents: Option<Contents>,
+    nothing: Contents,
     /// Some input could not be read
     incomplete: bool,
 }
@@ -25,7 +26,7 @@ pub struct DryRun {
 impl DryRun {
     /// A dry run that has not looked at anything.
     pub fn new() -> Self {
-        Self { desired: Desired::default(), contents: None, incomplete: false }
+        Self { desired: Desired::default(), contents: None, nothing: Contents::default(), incomplete: false }
     }
 
     /// What the kernel holds now; nothing, if it cannot be read.
@@ -87,5 +88,14 @@ impl Keeper for DryRun {
         // Nobody who reads any more is no reason to end: the loop ends when it is told to.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         Ok(Synced { notices: work.notices, ..Synced::default() })
+    }
+
+    fn contents(&self) -> &Contents {
+        self.contents.as_ref().unwrap_or(&self.nothing)
+    }
+
+    /// Nothing goes through tables on paper.
+    fn counters(&mut self) -> Result<Vec<Count>, KernelError> {
+        Ok(Vec::new())
     }
 }

@@ -129,6 +129,28 @@ pub fn watch(server: &ApiServer, node_name: &str, timing: &Timing) -> KubeSource
     KubeSource { changes, stop, tasks }
 }
 
+impl KubeSource {
+    /// The changes, and what keeps them coming, apart: for a loop that waits for other things too.
+    pub fn split(self) -> (mpsc::Receiver<Change>, Watches) {
+        (self.changes, Watches { stop: self.stop, tasks: self.tasks })
+    }
+}
+
+/// What keeps changes coming. Ends with its last owner, at once; [`Watches::stop`] waits for it.
+#[derive(Debug)]
+pub struct Watches {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Watches {
+    /// Ends the watches and their connections, whatever state they are in.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
 /// The running watches. Ends with its last owner, at once; [`KubeSource::stop`] waits for it.
 #[derive(Debug)]
 pub struct KubeSource {
