@@ -14,6 +14,7 @@ pub mod addresses;
 pub mod conntrack;
 mod error;
 mod memory;
+pub mod monitor;
 mod netlink;
 pub mod nft;
 
