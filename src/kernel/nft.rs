@@ -17,7 +17,12 @@ use super::KernelError;
 /// [`KernelError::Refused`] with nft's own words, which quote the lines of the text at fault; [`KernelError::NotPermitted`]
 /// without CAP_NET_ADMIN; [`KernelError::Failed`] if nft could not be run.
 pub fn run(text: &str, check: bool, attempt: &str) -> Result<(), KernelError> {
-    let output = feed(text, check).map_err(|error| KernelError::Failed {
+    run_noting(text, check, attempt, |_| {})
+}
+
+/// The same; `started` is given nft's process id before nft can have changed anything.
+pub(super) fn run_noting(text: &str, check: bool, attempt: &str, started: impl FnOnce(u32)) -> Result<(), KernelError> {
+    let output = feed(text, check, started).map_err(|error| KernelError::Failed {
         attempt: attempt.to_owned(),
         reason: match error.kind() {
             io::ErrorKind::NotFound => {
@@ -42,13 +47,15 @@ pub fn run(text: &str, check: bool, attempt: &str) -> Result<(), KernelError> {
 }
 
 /// Starts nft, writes the text to it and waits for its end.
-fn feed(text: &str, check: bool) -> io::Result<Output> {
+fn feed(text: &str, check: bool, started: impl FnOnce(u32)) -> io::Result<Output> {
     let mut command = Command::new("nft");
     if check {
         command.arg("--check");
     }
     command.args(["--file", "-"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    // It waits for its input.
+    started(child.id());
     let input = child.stdin.take();
     thread::scope(|scope| {
         // In a thread of its own: nft may write more errors than a pipe holds before it has read everything.

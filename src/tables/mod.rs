@@ -29,5 +29,10 @@ pub use transaction::Transaction;
 /// The name of Portolan's tables, one in family `ip` and one in `ip6`.
 pub const TABLE: &str = "portolan";
 
+/// The name of the tables that stand in for those of this name while they are written anew.
+pub fn standby(table: &str) -> String {
+    format!("{table}-standby")
+}
+
 /// What stands before the fingerprint in the comment of a table.
 pub(crate) const PROGRAM_COMMENT: &str = "portolan program ";

@@ -10,5 +10,6 @@ mod errors;
 mod groups;
 mod intact;
 mod json;
+mod monitor;
 mod namespace;
 mod tables;

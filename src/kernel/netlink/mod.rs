@@ -7,12 +7,15 @@ mod dump;
 mod encode;
 mod groups;
 mod intact;
+mod own;
 mod pick;
 mod plane;
 mod remembered;
 pub(super) mod socket;
 mod state;
-mod uapi;
+pub(super) mod uapi;
 pub(super) mod wire;
 
+pub use own::OwnCommits;
+pub(super) use own::reaches;
 pub use plane::NetlinkDataPlane;

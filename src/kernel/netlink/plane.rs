@@ -9,15 +9,17 @@ use super::{
     batch::{Batch, Operation},
     counters,
     dump::Reader,
-    intact, remembered,
+    intact,
+    own::OwnCommits,
+    remembered,
     socket::NetfilterSocket,
     state,
 };
 use crate::{
     compile::ServingTargets,
-    kernel::{Count, DataPlane, KernelError, Remembered, conntrack::ConntrackTable, nft},
+    kernel::{Count, DataPlane, KernelError, Remembered, conntrack::ConntrackTable, monitor::RulesetMonitor, nft},
     model::{Family, Frontend},
-    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, group_text},
+    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, group_text, standby},
 };
 
 /// Portolan's tables in the kernel.
@@ -29,6 +31,7 @@ pub struct NetlinkDataPlane {
     socket: NetfilterSocket,
     table: String,
     known: intact::Known,
+    own: OwnCommits,
 }
 
 impl NetlinkDataPlane {
@@ -37,7 +40,9 @@ impl NetlinkDataPlane {
     /// # Errors
     /// [`KernelError::Failed`] if the kernel has no netfilter netlink or the process no file descriptor left.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { socket: NetfilterSocket::open()?, table: TABLE.to_owned(), known: intact::Known::default() })
+        let socket = NetfilterSocket::open()?;
+        let own = OwnCommits::of_port(socket.port());
+        Ok(Self { socket, table: TABLE.to_owned(), known: intact::Known::default(), own })
     }
 
     /// The same for tables of another name than [`TABLE`].
@@ -45,9 +50,40 @@ impl NetlinkDataPlane {
         Self { table: name.to_owned(), ..self }
     }
 
-    /// The tables of the second name.
-    fn standby(&self) -> Result<Self, KernelError> {
-        Ok(Self::open()?.with_table(&format!("{}-standby", self.table)))
+    /// Subscribes to the changes that others make to these tables. Must be called within a tokio runtime with I/O
+    /// enabled, and on a thread of the network namespace that this was opened in.
+    ///
+    /// # Errors
+    /// [`KernelError::NotPermitted`] without CAP_NET_ADMIN; [`KernelError::Failed`] if no socket can be had.
+    pub fn monitor(&mut self) -> Result<RulesetMonitor, KernelError> {
+        RulesetMonitor::open(&self.table.clone(), self.own.clone(), || self.generation())
+    }
+
+    /// Works on the tables of the second name, over the same socket.
+    fn on_standby<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let standby = standby(&self.table);
+        let first = std::mem::replace(&mut self.table, standby);
+        let result = work(self);
+        self.table = first;
+        result
+    }
+
+    /// Has nft carry out a text, as a commit of our own.
+    fn nft(&mut self, text: &str, attempt: &str) -> Result<(), KernelError> {
+        if !self.own.watched() {
+            return nft::run(text, false, attempt);
+        }
+        let before = self.generation()?;
+        let mut pid = None;
+        let result = nft::run_noting(text, false, attempt, |child| {
+            pid = Some(child);
+            self.own.begin(child, before);
+        });
+        if let Some(pid) = pid {
+            let after = self.generation().ok();
+            self.own.end(pid, after);
+        }
+        result
     }
 
     /// The bytes of the transaction's second step, for measuring what making them costs.
@@ -56,12 +92,12 @@ impl NetlinkDataPlane {
     }
 
     /// Step 1 of a transaction.
-    fn write_groups(&self, groups: &[AffinityGroup]) -> Result<(), KernelError> {
+    fn write_groups(&mut self, groups: &[AffinityGroup]) -> Result<(), KernelError> {
         if groups.is_empty() {
             return Ok(());
         }
         let text: String = groups.iter().map(|group| group_text(group, &self.table, true)).collect();
-        nft::run(&text, false, "writing session affinity groups")
+        self.nft(&text, "writing session affinity groups")
     }
 
     /// Step 3. Of the groups that were written anew, the parts of lists that they no longer use go, too.
@@ -117,7 +153,7 @@ impl DataPlane for NetlinkDataPlane {
             // Declared first, so that deleting it is no error where it does not exist.
             text.push_str(&format!("{table}\ndelete {table}\n{}", program.for_table(&self.table)));
         }
-        nft::run(&text, false, "installing the program")
+        self.nft(&text, "installing the program")
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
@@ -132,13 +168,14 @@ impl DataPlane for NetlinkDataPlane {
     }
 
     fn install_standby(&mut self, programs: &[Program], everything: &Transaction) -> Result<(), KernelError> {
-        let mut standby = self.standby()?;
-        standby.install(programs)?;
-        standby.commit(everything)
+        self.on_standby(|standby| {
+            standby.install(programs)?;
+            standby.commit(everything)
+        })
     }
 
     fn remove_standby(&mut self) -> Result<(), KernelError> {
-        self.standby()?.remove()
+        self.on_standby(Self::remove)
     }
 
     fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError> {

@@ -106,6 +106,7 @@ impl From<io::Error> for Fault {
 /// A NETLINK_NETFILTER socket. It speaks to the network namespace that the thread was in when it was opened.
 pub(crate) struct NetfilterSocket {
     socket: Socket,
+    port: u32,
     next_sequence: u32,
     buffer: Vec<u8>,
 }
@@ -118,14 +119,20 @@ impl NetfilterSocket {
 
     fn try_open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?; // an error need not repeat the 64 KiB that it is about
         socket.set_ext_ack(true)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE.as_secs() as i64, 0))?;
         // Beyond what rmem_max allows if we may; if not, a batch with very many errors loses some of them.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ERROR_QUEUE);
-        Ok(Self { socket, next_sequence: 1, buffer: vec![0; RECEIVE_BUFFER] })
+        Ok(Self { socket, port, next_sequence: 1, buffer: vec![0; RECEIVE_BUFFER] })
+    }
+
+    /// The socket's netlink port: what the kernel calls the sender of its messages. No other socket of the namespace
+    /// has it while this one lives.
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// A writer whose messages can be sent on this socket.
@@ -230,7 +237,8 @@ pub(crate) fn undisturbed<T>(attempt: &str, mut read: impl FnMut() -> Result<T, 
     read().map_err(|fault| fault.during(attempt))
 }
 
-fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
+/// Receives one datagram into the buffer; its length.
+pub(crate) fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     let room = buffer.len();
     loop {
         match socket.recv(&mut &mut *buffer, flags | MSG_TRUNC) {
@@ -245,7 +253,7 @@ fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> 
 }
 
 /// The messages in what was received.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkBuffer<&[u8]>, &[u8])> {
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkBuffer<&[u8]>, &[u8])> {
     std::iter::from_fn(move || {
         let header = NetlinkBuffer::new_checked(bytes).ok()?;
         let length = header.length() as usize;

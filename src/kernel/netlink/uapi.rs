@@ -11,6 +11,11 @@ pub(crate) const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 pub(crate) const NFTA_LIST_ELEM: u16 = 1;
 pub(crate) const NFTA_GEN_ID: u16 = 1;
+pub(crate) const NFTA_GEN_PROC_PID: u16 = 2;
+pub(crate) const NFTA_GEN_PROC_NAME: u16 = 3;
+
+/// The multicast group that hears of every commit to a ruleset
+pub(crate) const NFNLGRP_NFTABLES: u32 = 7;
 
 pub(crate) const NFTA_TABLE_NAME: u16 = 1;
 pub(crate) const NFTA_TABLE_FLAGS: u16 = 2;
