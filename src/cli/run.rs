@@ -1,83 +1,188 @@
-//! `portolan run`: the reconcile loop.
+//! `portolan run`: puts the loop together with its inputs, and with everybody who wants to know how it goes.
 
 mod dry_run;
 mod files;
+mod reporter;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
+use ipnet::IpNet;
+use ::kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{RunArgs, apply, input};
+use super::{RunArgs, input};
 use crate::{
     agent::Agent,
-    kernel::{NetlinkDataPlane, monitor::Monitor},
-    reconcile::{Changed, Inputs, Keeper, Observer, Pass, Reconciler, Timing},
+    config::Config,
+    events::Events,
+    health::{Health, NodeState},
+    http::{HealthChecks, Server, health_routes, metrics_routes},
+    kernel::{NetlinkDataPlane, monitor::RulesetMonitor},
+    metrics::{Metrics, Refresh},
+    model::{Node, Settings},
+    reconcile::{ClusterFeed, ClusterInputs, Inputs, Keeper, PATIENCE, Reconciler, Timing},
+    source::kube,
 };
+use dry_run::DryRun;
+use files::ManifestFeed;
+use reporter::Reporter;
 
-/// The longest pause between two tries after a failure.
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// How long the watches and servers may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    if args.write_config()? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (config, warnings) = args.config()?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    // The loop has this thread for itself; health answers from the other one, even while the kernel takes its time.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
-        let allocating = if args.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
-        let files = files::ManifestFeed::new(args.input.clone(), args.node.clone(), allocating);
-        if args.dry_run {
-            follow(args, files, dry_run::DryRun::new(), None).await
-        } else {
-            // Before the first look at the tables, so that nothing happens unseen between the two.
-            let monitor = Monitor::open()?;
-            follow(args, files, Agent::new(NetlinkDataPlane::open()?), Some(monitor)).await
-        }
-    })?;
+    let result = runtime.block_on(Run::new(config)?.begin());
+    runtime.shutdown_timeout(FAREWELL);
+    result?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow(
-    args: &RunArgs,
-    inputs: impl Inputs,
-    keeper: impl Keeper,
-    monitor: Option<Monitor>,
-) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = CancellationToken::new();
-    let end = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        end.cancel();
-    });
-    let timing = Timing { least: Duration::from_millis(args.min_sync_period), longest_retry: LONGEST_RETRY };
-    let reconciler = Reconciler::new(inputs, keeper, Log, timing, monitor).await;
-    reconciler.context("cannot follow the kernel")?.run(shutdown).await?;
-    Ok(())
+/// What the parts of one run share.
+struct Run {
+    config: Config,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
 }
 
-/// Says what happens.
-struct Log;
-
-impl Observer for Log {
-    fn changed(&mut self, changed: &Changed) {
-        input::print_notices(&changed.notices);
+impl Run {
+    fn new(config: Config) -> anyhow::Result<Self> {
+        // Without an API server nobody takes nodes away.
+        let node = if config.input.manifests.is_empty() { NodeState::Unknown } else { NodeState::Eligible };
+        let metrics = Metrics::new(usize::try_from(config.serving.service_metrics_limit)?);
+        let health = Health::new(config.sync.sync_period * 2, node);
+        Ok(Self { config, health, metrics, stop: CancellationToken::new() })
     }
 
-    fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) {
-        let Ok(synced) = &pass.result else { return };
-        input::print_notices(&synced.notices);
-        if synced.installed || !synced.changed.is_empty() {
-            info!("{}", apply::report(keeper.desired().world().services.len(), synced));
+    async fn begin(self) -> anyhow::Result<()> {
+        self.end_on_signals()?;
+        if self.config.input.manifests.is_empty() { self.follow_cluster().await } else { self.follow_files().await }
+    }
+
+    async fn follow_files(self) -> anyhow::Result<()> {
+        let allocating =
+            if self.config.sync.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
+        let feed = ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating);
+        self.with_keeper(feed, None).await
+    }
+
+    async fn follow_cluster(self) -> anyhow::Result<()> {
+        let api = &self.config.api;
+        let address = kube::ApiAddress { server: api.apiserver.clone(), kubeconfig: api.kubeconfig.clone() };
+        let server = kube::connect(&address).await.context("cannot reach the API server")?;
+        info!("following the API server {server:?}");
+        let node = self.config.node.node.clone().unwrap_or_default();
+        let (changes, watches) = kube::watch(&server, &node, &kube::Timing::default()).split();
+        let inputs = ClusterInputs::new(&node, self.config.input.service_cidr.clone());
+        let describe = describer(&self.config);
+        let feed =
+            ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone());
+        let result = self.with_keeper(feed, Some(server.client)).await;
+        watches.stop().await;
+        result
+    }
+
+    async fn with_keeper(self, inputs: impl Inputs, client: Option<Client>) -> anyhow::Result<()> {
+        if self.config.sync.dry_run {
+            return self.with_all(inputs, DryRun::new(), None, None).await;
         }
+        let mut kernel = NetlinkDataPlane::open()?;
+        // Before the first look at the tables, so that nothing happens unseen between the two.
+        let monitor = kernel.monitor()?;
+        self.with_all(inputs, Agent::new(kernel), Some(monitor), client).await
     }
 
-    async fn asked(&mut self) {
-        std::future::pending().await
+    async fn with_all(
+        self,
+        inputs: impl Inputs,
+        keeper: impl Keeper,
+        monitor: Option<RulesetMonitor>,
+        client: Option<Client>,
+    ) -> anyhow::Result<()> {
+        let (refresh, requests) = Refresh::channel();
+        let servers = self.serve(refresh)?;
+        let node = self.config.node.node.as_deref().unwrap_or_default();
+        let events = match client.filter(|_| self.config.api.events) {
+            Some(client) => Events::start(client, node, self.stop.clone()),
+            None => Events::off(),
+        };
+        let checks = HealthChecks::new(self.health.clone(), self.stop.clone());
+        let reporter =
+            Reporter { health: self.health, metrics: self.metrics, events, checks, requests, asking: None };
+        let sync = &self.config.sync;
+        let timing = Timing { least: sync.min_sync_period, longest_retry: sync.sync_period };
+        let reconciler = Reconciler::new(inputs, keeper, reporter, timing, monitor).await;
+        let reconciler = reconciler.context("cannot follow the kernel")?;
+        tokio::select! {
+            ended = reconciler.run(self.stop.clone()) => ended?,
+            failed = servers => failed?,
+        }
+        Ok(())
     }
 
-    fn answer(&mut self, _keeper: &mut impl Keeper) {}
+    /// Starts the servers. What is returned ends only if one of them cannot do its work and may not wait.
+    fn serve(&self, refresh: Refresh) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+        let serving = &self.config.serving;
+        let hard_fail = serving.bind_address_hard_fail;
+        let health = serving.healthz().map(|address| Server {
+            name: "health",
+            flag: "--healthz-bind-address",
+            address,
+            hard_fail,
+            routes: health_routes(self.health.clone(), self.metrics.clone()),
+        });
+        let shown = serde_json::to_value(&self.config)?;
+        let metrics = serving.metrics().map(|address| Server {
+            name: "metrics",
+            flag: "--metrics-bind-address",
+            address,
+            hard_fail,
+            routes: metrics_routes(self.metrics.clone(), refresh, &shown),
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        for server in [health, metrics].into_iter().flatten() {
+            tasks.spawn(server.run(self.stop.clone()));
+        }
+        Ok(async move {
+            while let Some(ended) = tasks.join_next().await {
+                ended??;
+            }
+            std::future::pending().await
+        })
+    }
+
+    fn end_on_signals(&self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.cancel();
+        });
+        Ok(())
+    }
+}
+
+/// What the operator chose makes of a Node object.
+fn describer(config: &Config) -> impl FnMut(Node, &[IpNet]) -> (Node, Settings, Vec<String>) + use<> {
+    let options = config.node.clone();
+    move |mut node, networks| {
+        node.addresses.splice(0..0, options.node_ip.iter().copied());
+        let (settings, mut warnings) = options.settings(&node);
+        warnings.extend(options.strange_cluster_cidrs(&node.addresses, networks));
+        (node, settings, warnings)
+    }
 }

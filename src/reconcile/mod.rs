@@ -25,7 +25,7 @@ use crate::{
     kernel::{
         KernelError,
         addresses::AddressWatch,
-        monitor::{ForeignChange, Monitor},
+        monitor::{ForeignChange, RulesetMonitor},
     },
 };
 
@@ -33,6 +33,9 @@ use crate::{
 const VERIFY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// The first time is soon after the first pass: what was written there is to be seen in the kernel.
 const FIRST_VERIFY: Duration = Duration::from_secs(1);
+
+/// So many changes by others are remembered until they are repaired.
+const MOST_FOREIGN: usize = 64;
 
 /// Where the desired state comes from.
 pub trait Inputs {
@@ -95,7 +98,7 @@ pub struct Reconciler<I, K, O> {
     observer: O,
     pacing: Pacing,
     /// Tells of changes by others; none in a dry run
-    monitor: Option<Monitor>,
+    monitor: Option<RulesetMonitor>,
     interfaces: AddressWatch,
     addresses: Vec<IpAddr>,
     changed: Changed,
@@ -117,7 +120,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
         keeper: K,
         observer: O,
         timing: Timing,
-        monitor: Option<Monitor>,
+        monitor: Option<RulesetMonitor>,
     ) -> Result<Self, KernelError> {
         let interfaces = AddressWatch::open()?;
         let addresses = interfaces.read().await?.all;
@@ -149,7 +152,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.inputs.changed() => self.apply(),
-                change = foreign_change(&mut self.monitor) => self.doubt(change),
+                change = foreign_change(&mut self.monitor) => self.doubt(change?)?,
                 changed = self.interfaces.changed() => self.read_addresses(changed).await?,
                 () = self.observer.asked() => self.observer.answer(&mut self.keeper),
                 () = until(due) => self.pass().await,
@@ -179,11 +182,17 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
         }
     }
 
-    fn doubt(&mut self, change: ForeignChange) {
+    fn doubt(&mut self, change: ForeignChange) -> Result<(), KernelError> {
         self.keeper.doubt();
         self.verifying = true;
         self.foreign.push(change);
+        if let Some(monitor) = &mut self.monitor {
+            self.foreign.extend(monitor.more()?);
+        }
+        // Of a storm the first ones tell enough.
+        self.foreign.truncate(MOST_FOREIGN);
         self.pacing.want_repair();
+        Ok(())
     }
 
     fn begin_verification(&mut self) {
@@ -240,7 +249,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
     }
 }
 
-async fn foreign_change(monitor: &mut Option<Monitor>) -> ForeignChange {
+async fn foreign_change(monitor: &mut Option<RulesetMonitor>) -> Result<ForeignChange, KernelError> {
     match monitor {
         Some(monitor) => monitor.changed().await,
         None => pending().await,

@@ -2,7 +2,7 @@ use super::{
     super::wire::{WireError, each},
     meta::metadata,
 };
-use crate::objects::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec};
+use crate::objects::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec, Taint};
 
 /// core/v1 Namespace.
 pub fn namespace(message: &[u8]) -> Result<Namespace, WireError> {
@@ -61,12 +61,24 @@ fn node_spec(message: &[u8]) -> Result<NodeSpec, WireError> {
     each(message, |field| {
         match field.number {
             1 => spec.pod_cidr = field.optional_text()?,
+            5 => spec.taints.push(field.message(taint)?),
             7 => spec.pod_cidrs.push(field.text()?),
             _ => {}
         }
         Ok(())
     })?;
     Ok(spec)
+}
+
+fn taint(message: &[u8]) -> Result<Taint, WireError> {
+    let mut taint = Taint::default();
+    each(message, |field| {
+        if field.number == 1 {
+            taint.key = field.text()?;
+        }
+        Ok(())
+    })?;
+    Ok(taint)
 }
 
 fn node_status(message: &[u8]) -> Result<NodeStatus, WireError> {
