@@ -8,7 +8,7 @@ use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
     model::{Family, Notice, ServiceId, Settings, Target, World},
-    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TableState, Transaction},
+    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction},
 };
 
 /// The data plane of one node, and what is known about it.
@@ -17,8 +17,15 @@ pub struct Agent<K> {
     desired: Desired,
     contents: Contents,
     programs: Vec<Program>,
-    /// False until the kernel's contents were read, and again after a failure that leaves them in doubt
+    /// The fingerprints of the programs that the kernel was last seen or made to hold
+    installed: BTreeMap<Family, String>,
+    /// False until the kernel's contents were read, and again when they are in doubt
     adopted: bool,
+    /// The last sync succeeded: `contents` is what the kernel was then made to hold, and only somebody else can have
+    /// changed that
+    settled: bool,
+    /// What others changed, until a sync that mends it succeeds
+    drift: Drift,
     /// Some input could not be read: nothing that the inputs do not name may be removed
     keep_unknown: bool,
 }
@@ -38,6 +45,24 @@ pub struct Synced {
     pub flows_deleted: usize,
     /// The program itself was written
     pub installed: bool,
+    /// What others had changed in our tables since the last sync that succeeded, and what this one mended
+    pub repaired: Drift,
+}
+
+/// Where the kernel no longer held what it had been made to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Owners whose rows differed; [`Owner::Stray`] for rows that name no owner
+    pub owners: BTreeSet<Owner>,
+    /// Tables, chains, sets and unreadable elements that were missing, changed or not ours, as `family kind name`
+    pub program: BTreeSet<String>,
+}
+
+impl Drift {
+    /// Whether all was as it should be.
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty() && self.program.is_empty()
+    }
 }
 
 impl<K: DataPlane> Agent<K> {
@@ -48,7 +73,10 @@ impl<K: DataPlane> Agent<K> {
             desired: Desired::default(),
             contents: Contents::default(),
             programs: Vec::new(),
+            installed: BTreeMap::new(),
             adopted: false,
+            settled: false,
+            drift: Drift::default(),
             keep_unknown: false,
         }
     }
@@ -100,6 +128,14 @@ impl<K: DataPlane> Agent<K> {
     ///
     /// Whatever the kernel says that is not the fault of one owner's rows.
     pub fn sync(&mut self) -> Result<Synced, KernelError> {
+        let result = self.bring_in_line();
+        self.settled = result.is_ok();
+        let mut synced = result?;
+        synced.repaired = std::mem::take(&mut self.drift);
+        Ok(synced)
+    }
+
+    fn bring_in_line(&mut self) -> Result<Synced, KernelError> {
         let mut synced = Synced::default();
         let adopting = !self.adopted;
         let work = if self.adopted {
@@ -130,12 +166,22 @@ impl<K: DataPlane> Agent<K> {
         Ok(synced)
     }
 
-    /// Reads what the kernel holds and takes it over. Writes the program where it is missing, damaged or another
-    /// version. Returns whether it did.
+    /// Reads what the kernel holds and takes it over. Removes what is not ours; writes the program where it is missing,
+    /// damaged or another version. Returns whether it did.
     fn adopt(&mut self) -> Result<bool, KernelError> {
         let mut state = self.kernel.dump()?;
-        let current = |p: &Program| state.programs.get(&p.family) == Some(&p.fingerprint);
-        let intact = self.programs.iter().all(current) && state.strangers.is_empty();
+        self.note_drift(&state);
+        let current = |state: &TableState| {
+            self.programs.iter().all(|program| state.programs.get(&program.family) == Some(&program.fingerprint))
+        };
+        if current(&state) && !state.strangers.is_empty() {
+            for what in &state.strangers {
+                warn!(what, "this is none of ours; removing it from our tables");
+            }
+            self.kernel.remove_strangers()?;
+            state = self.kernel.dump()?;
+        }
+        let intact = current(&state) && state.strangers.is_empty();
         let damaged = if intact { self.kernel.damaged_chains(&self.programs)? } else { Vec::new() };
         let install = !intact || !damaged.is_empty();
         if install {
@@ -145,8 +191,27 @@ impl<K: DataPlane> Agent<K> {
             self.install(state)?;
             state = self.kernel.dump()?;
         }
+        if self.settled {
+            self.drift.program.extend(damaged);
+        }
+        self.installed.clone_from(&state.programs);
         self.contents = Contents::from_kernel(state);
         Ok(install)
+    }
+
+    /// Compares what was found with what the kernel was last made to hold.
+    fn note_drift(&mut self, found: &TableState) {
+        if !self.settled {
+            return;
+        }
+        self.drift.owners.extend(self.contents.drift(found));
+        self.drift.program.extend(found.strangers.iter().cloned());
+        let missing = Family::ALL.into_iter().filter(|family| {
+            let fingerprint = found.programs.get(family);
+            // Another fingerprint is that of another program, which somebody has put in place of ours.
+            fingerprint.is_none() || fingerprint != self.installed.get(family)
+        });
+        self.drift.program.extend(missing.map(|family| format!("{} table {TABLE}", family.nft())));
     }
 
     /// Writes the program. If one is in service, a second table holds the same Services until the first is complete

@@ -49,6 +49,10 @@ pub struct RunArgs {
     /// Print what would change, and touch nothing
     #[arg(long)]
     dry_run: bool,
+    /// Let no other process change our tables while we live, `nft flush ruleset` included; they stay when we end, and
+    /// the next start takes them over. Needs Linux 6.9
+    #[arg(long, env = "PORTOLAN_OWN_TABLE")]
+    own_table: bool,
     /// Least time between two changes of the kernel, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100)]
     min_sync_period: u64,
@@ -57,7 +61,7 @@ pub struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        if args.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new()?).await }
+        if args.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new(args.own_table)?).await }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -137,13 +141,9 @@ struct Live {
 }
 
 impl Live {
-    fn new() -> Result<Self, KernelError> {
-        Ok(Self {
-            agent: Agent::new(NetlinkDataPlane::open()?),
-            generation: 0,
-            unfinished: false,
-            rest_until: Instant::now(),
-        })
+    fn new(own_table: bool) -> Result<Self, KernelError> {
+        let kernel = if own_table { NetlinkDataPlane::open_owning()? } else { NetlinkDataPlane::open()? };
+        Ok(Self { agent: Agent::new(kernel), generation: 0, unfinished: false, rest_until: Instant::now() })
     }
 
     fn sync(&mut self) -> Result<(), KernelError> {
