@@ -1,9 +1,8 @@
 //! Makes the kernel hold what is desired: adopt, compile, commit, isolate what is refused, tidy up.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+mod synced;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
 
@@ -11,8 +10,11 @@ use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
     model::{Family, Node, Notice, ServiceId, Settings, Target, World},
-    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TableState, Transaction},
+    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction},
 };
+
+use synced::Stopwatch;
+pub use synced::{Drift, Spent, Synced};
 
 /// The data plane of one node, and what is known about it.
 pub struct Agent<K> {
@@ -20,42 +22,17 @@ pub struct Agent<K> {
     desired: Desired,
     contents: Contents,
     programs: Vec<Program>,
-    /// False until the kernel's contents were read, and again after a failure that leaves them in doubt
+    /// The fingerprints of the programs that the kernel was last seen or made to hold
+    installed: BTreeMap<Family, String>,
+    /// False until the kernel's contents were read, and again when they are in doubt
     adopted: bool,
+    /// The last sync succeeded: `contents` is what the kernel was then made to hold, and only somebody else can have
+    /// changed that
+    settled: bool,
+    /// What others changed, until a sync that mends it succeeds
+    drift: Drift,
     /// Some input could not be read: nothing that the inputs do not name may be removed
     keep_unknown: bool,
-}
-
-/// What one [`Agent::sync`] did.
-#[derive(Debug, Default)]
-pub struct Synced {
-    /// Services and others whose rows changed
-    pub changed: BTreeSet<Owner>,
-    /// Element operations sent to the kernel
-    pub operations: usize,
-    /// Owners whose change the kernel refused, with its words; they keep their last good state
-    pub refused: BTreeMap<Owner, String>,
-    /// What users should know
-    pub notices: Vec<Notice>,
-    /// Stale UDP entries that were deleted
-    pub flows_deleted: usize,
-    /// The program itself was written
-    pub installed: bool,
-    /// Where the time went
-    pub spent: Spent,
-}
-
-/// How long the parts of one [`Agent::sync`] took; zero for those that were not needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Spent {
-    /// Reading what the kernel holds, and writing the program where it was missing
-    pub read: Duration,
-    /// Deciding what the tables should hold
-    pub compile: Duration,
-    /// Changing the tables
-    pub commit: Duration,
-    /// Looking for stale UDP flows
-    pub conntrack: Duration,
 }
 
 impl<K: DataPlane> Agent<K> {
@@ -66,7 +43,10 @@ impl<K: DataPlane> Agent<K> {
             desired: Desired::default(),
             contents: Contents::default(),
             programs: Vec::new(),
+            installed: BTreeMap::new(),
             adopted: false,
+            settled: false,
+            drift: Drift::default(),
             keep_unknown: false,
         }
     }
@@ -128,6 +108,14 @@ impl<K: DataPlane> Agent<K> {
     ///
     /// Whatever the kernel says that is not the fault of one owner's rows.
     pub fn sync(&mut self) -> Result<Synced, KernelError> {
+        let result = self.bring_in_line();
+        self.settled = result.is_ok();
+        let mut synced = result?;
+        synced.repaired = std::mem::take(&mut self.drift);
+        Ok(synced)
+    }
+
+    fn bring_in_line(&mut self) -> Result<Synced, KernelError> {
         let mut synced = Synced::default();
         let mut clock = Stopwatch::start();
         let adopting = !self.adopted;
@@ -165,12 +153,22 @@ impl<K: DataPlane> Agent<K> {
         Ok(synced)
     }
 
-    /// Reads what the kernel holds and takes it over. Writes the program where it is missing, damaged or another
-    /// version. Returns whether it did.
+    /// Reads what the kernel holds and takes it over. Removes what is not ours; writes the program where it is missing,
+    /// damaged or another version. Returns whether it did.
     fn adopt(&mut self) -> Result<bool, KernelError> {
         let mut state = self.kernel.dump()?;
-        let current = |p: &Program| state.programs.get(&p.family) == Some(&p.fingerprint);
-        let intact = self.programs.iter().all(current) && state.strangers.is_empty();
+        self.note_drift(&state);
+        let current = |state: &TableState| {
+            self.programs.iter().all(|program| state.programs.get(&program.family) == Some(&program.fingerprint))
+        };
+        if current(&state) && !state.strangers.is_empty() {
+            for what in &state.strangers {
+                warn!(what, "this is none of ours; removing it from our tables");
+            }
+            self.kernel.remove_strangers()?;
+            state = self.kernel.dump()?;
+        }
+        let intact = current(&state) && state.strangers.is_empty();
         let damaged = if intact { self.kernel.damaged_chains(&self.programs)? } else { Vec::new() };
         let install = !intact || !damaged.is_empty();
         if install {
@@ -180,8 +178,27 @@ impl<K: DataPlane> Agent<K> {
             self.install(state)?;
             state = self.kernel.dump()?;
         }
+        if self.settled {
+            self.drift.program.extend(damaged);
+        }
+        self.installed.clone_from(&state.programs);
         self.contents = Contents::from_kernel(state);
         Ok(install)
+    }
+
+    /// Compares what was found with what the kernel was last made to hold.
+    fn note_drift(&mut self, found: &TableState) {
+        if !self.settled {
+            return;
+        }
+        self.drift.owners.extend(self.contents.drift(found));
+        self.drift.program.extend(found.strangers.iter().cloned());
+        let missing = Family::ALL.into_iter().filter(|family| {
+            let fingerprint = found.programs.get(family);
+            // Another fingerprint is that of another program, which somebody has put in place of ours.
+            fingerprint.is_none() || fingerprint != self.installed.get(family)
+        });
+        self.drift.program.extend(missing.map(|family| format!("{} table {TABLE}", family.nft())));
     }
 
     /// Writes the program. If one is in service, a second table holds the same Services until the first is complete
@@ -295,21 +312,6 @@ impl<K: DataPlane> Agent<K> {
             }
         }
         Ok(())
-    }
-}
-
-/// Tells how long one part after the other took.
-struct Stopwatch(Instant);
-
-impl Stopwatch {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// The time since the start or the last lap.
-    fn lap(&mut self) -> Duration {
-        let now = Instant::now();
-        now.duration_since(std::mem::replace(&mut self.0, now))
     }
 }
 

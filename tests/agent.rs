@@ -232,6 +232,42 @@ fn what_others_changed_is_mended() {
 }
 
 #[test]
+fn what_others_changed_is_told_by_its_owners_and_only_once() {
+    let mut agent = agent_with(cluster(&["a", "b"]));
+    let mut repaired = |damage: fn(&mut Agent<MemoryDataPlane>)| {
+        damage(&mut agent);
+        agent.doubt();
+        let repaired = agent.sync().unwrap().repaired;
+        agent.doubt();
+        assert!(agent.sync().unwrap().repaired.is_empty(), "it was mended");
+        (Vec::from_iter(repaired.owners), Vec::from_iter(repaired.program))
+    };
+    let tampered = repaired(|agent| agent.kernel().tamper(|state| state.elements.retain(|e| !is_of(e, 1))));
+    assert_eq!(tampered, (vec![owner("a")], vec![]));
+    let stray = repaired(|agent| {
+        agent.kernel().tamper(|state| state.elements.push(Element::ClusterIp([192, 0, 2, 1].into())));
+    });
+    assert_eq!(stray, (vec![Owner::Stray], vec![]));
+    let stranger = repaired(|agent| agent.kernel().tamper(|s| s.strangers.extend(["ip chain foo".to_owned()])));
+    assert_eq!(stranger, (vec![], vec!["ip chain foo".to_owned()]));
+    let edited = repaired(|agent| agent.kernel().edit_chain("ip chain internal"));
+    assert_eq!(edited, (vec![], vec!["ip chain internal".to_owned()]));
+    // Changes of our own inputs are no drift, whatever else is mended with them.
+    let both = repaired(|agent| {
+        agent.kernel().tamper(|state| state.elements.retain(|element| !is_of(element, 2)));
+        agent.set(cluster(&["a", "b", "c"]), common::settings(), false);
+    });
+    assert_eq!(both, (vec![owner("b")], vec![]));
+    let settings = repaired(|agent| {
+        agent.set(cluster(&["a", "b"]), Settings { masquerade_all: true, ..common::settings() }, false);
+    });
+    assert_eq!(settings, (vec![], vec![]));
+    let (owners, program) = repaired(|agent| agent.kernel().remove().unwrap());
+    assert!(owners.contains(&owner("a")) && owners.contains(&owner("b")), "{owners:?}");
+    assert_eq!(program, ["ip table portolan", "ip6 table portolan"]);
+}
+
+#[test]
 fn clients_of_an_endpoint_that_left_are_forgotten_and_their_neighbours_are_not() {
     let mut world = World::default();
     add(&mut world, "a", 1, &[1, 2], Some(60));

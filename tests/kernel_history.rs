@@ -97,6 +97,9 @@ fn live_through(steps: Vec<Step>) -> World {
         assert!(synced.refused.is_empty() && !synced.installed, "{synced:?}");
         let wanted = wanted(agent.desired().world());
         assert_holds(&mut agent, &wanted);
+        agent.doubt();
+        let again = agent.sync().unwrap();
+        assert!(again.repaired.is_empty() && again.changed.is_empty(), "nobody changed anything: {again:?}");
     }
     assert_eq!(agent.kernel().damaged_chains(&programs()).unwrap(), Vec::<String>::new());
     let world = agent.desired().world().clone();

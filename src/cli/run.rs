@@ -6,9 +6,9 @@ mod reporter;
 
 use std::{process::ExitCode, time::Duration};
 
+use ::kube::Client;
 use anyhow::Context;
 use ipnet::IpNet;
-use ::kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -85,8 +85,7 @@ impl Run {
         let (changes, watches) = kube::watch(&server, &node, &kube::Timing::default()).split();
         let inputs = ClusterInputs::new(&node, self.config.input.service_cidr.clone());
         let describe = describer(&self.config);
-        let feed =
-            ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone());
+        let feed = ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone());
         let result = self.with_keeper(feed, Some(server.client)).await;
         watches.stop().await;
         result
@@ -96,7 +95,8 @@ impl Run {
         if self.config.sync.dry_run {
             return self.with_all(inputs, DryRun::new(), None, None).await;
         }
-        let mut kernel = NetlinkDataPlane::open()?;
+        let open = if self.config.sync.own_table { NetlinkDataPlane::open_owning } else { NetlinkDataPlane::open };
+        let mut kernel = open()?;
         // Before the first look at the tables, so that nothing happens unseen between the two.
         let monitor = kernel.monitor()?;
         self.with_all(inputs, Agent::new(kernel), Some(monitor), client).await
@@ -117,8 +117,7 @@ impl Run {
             None => Events::off(),
         };
         let checks = HealthChecks::new(self.health.clone(), self.stop.clone());
-        let reporter =
-            Reporter { health: self.health, metrics: self.metrics, events, checks, requests, asking: None };
+        let reporter = Reporter { health: self.health, metrics: self.metrics, events, checks, requests, asking: None };
         let sync = &self.config.sync;
         let timing = Timing { least: sync.min_sync_period, longest_retry: sync.sync_period };
         let reconciler = Reconciler::new(inputs, keeper, reporter, timing, monitor).await;

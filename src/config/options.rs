@@ -122,7 +122,8 @@ pub struct SyncOptions {
     #[serde(serialize_with = "duration::serialize")]
     pub sync_period: Duration,
 
-    /// Make the kernel keep other processes out of our tables, where it can (flags owner and persist)
+    /// Let no other process change our tables while we live, `nft flush ruleset` included; they stay when we end, and
+    /// the next start takes them over. Needs Linux 6.9
     #[arg(
         long,
         value_name = "BOOL",

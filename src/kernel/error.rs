@@ -15,6 +15,19 @@ pub enum KernelError {
         /// The kernel's or nft's own words
         reason: String,
     },
+    /// The table belongs to another process, which alone may change it; the operator must end that process first.
+    #[error(
+        "{attempt}: table {table} belongs to another process (netlink port {port}, as a rule its PID), as a running \
+         `portolan run --own-table` makes it; end that process first, its rules stay in place"
+    )]
+    Owned {
+        /// What was attempted
+        attempt: String,
+        /// Family and name
+        table: String,
+        /// The netlink port of the owner's socket
+        port: u32,
+    },
     /// The socket failed, an answer could not be read, `nft` could not be started: worth another try.
     #[error("{attempt}: {reason}")]
     Failed {

@@ -52,6 +52,10 @@ pub trait DataPlane {
     /// Service behaviour). Returns how many.
     fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError>;
 
+    /// Deletes what [`DataPlane::dump`] calls strangers, and sets right pick chains among them. What cannot be deleted,
+    /// because a rule of ours was made to use it, stays.
+    fn remove_strangers(&mut self) -> Result<(), KernelError>;
+
     /// Carries out all three steps, each that holds something as one change of the ruleset. `Refused` means that packets
     /// see no change; a failure of step 3 is never `Refused`. After any other error, only [`DataPlane::dump`] says what
     /// has become of the rest.

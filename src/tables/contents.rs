@@ -82,6 +82,32 @@ impl Contents {
         contents
     }
 
+    /// Whose rows somebody else changed: the owners of what is here and not in `found`, and of what is there and not
+    /// here. What is there and names nobody is [`Owner::Stray`].
+    pub fn drift(&self, found: &TableState) -> BTreeSet<Owner> {
+        let there: BTreeSet<&Element> = found.elements.iter().collect();
+        let lacks = |rows: &Rows| {
+            let elements = rows.elements.iter().any(|element| !there.contains(element));
+            elements || rows.groups.iter().any(|group| !found.groups.contains(group))
+        };
+        let mut drifted: BTreeSet<Owner> =
+            self.rows.iter().filter(|(_, rows)| lacks(rows)).map(|(owner, _)| owner.clone()).collect();
+        drop(there);
+        let here: BTreeSet<&Element> = self.rows.values().flat_map(|rows| &rows.elements).collect();
+        let added: Vec<&Element> = found.elements.iter().filter(|element| !here.contains(element)).collect();
+        if !added.is_empty() {
+            let owners = Owners::of(&found.elements);
+            drifted.extend(added.into_iter().map(|element| owners.owner(element).unwrap_or(Owner::Stray)));
+        }
+        let groups: BTreeSet<&AffinityGroup> = self.rows.values().flat_map(|rows| &rows.groups).collect();
+        let added = found.groups.iter().filter(|group| !groups.contains(group));
+        drifted.extend(added.map(|group| owner_of_group(&group.name).unwrap_or(Owner::Stray)));
+        if found.picks.iter().any(|pick| !self.picks.contains_key(pick)) {
+            drifted.insert(Owner::Stray);
+        }
+        drifted
+    }
+
     /// Gives shared elements that were found in the kernel to all who want them, and takes out of the changes what then
     /// changes nothing. What was found tells at most one of those to whom such an element belongs.
     pub fn attribute(&mut self, changes: &mut Changes) {

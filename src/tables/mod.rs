@@ -7,6 +7,7 @@
 mod contents;
 mod describe;
 mod element;
+mod flat;
 mod group;
 mod json;
 mod program;
@@ -18,6 +19,7 @@ mod transaction;
 pub use contents::{Changes, Contents, Owner};
 pub use describe::{Difference, differences};
 pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment, guard_prefix};
+pub use flat::flat_text;
 pub use group::{AffinityGroup, group_text};
 pub use json::{JsonError, nft_json};
 pub use program::Program;

@@ -78,3 +78,38 @@ fn a_dry_run_prints_and_writes_nothing() {
     assert_eq!(sandbox.ruleset(), "");
     assert!(!sandbox.path("state").exists());
 }
+
+#[test]
+fn owned_tables_survive_a_kill_and_the_next_start_takes_them_over() {
+    let Some(sandbox) = Sandbox::new("owned_tables_survive_a_kill_and_the_next_start_takes_them_over") else { return };
+    let file = sandbox.write("web.yaml", &web());
+    let words = ["run", "--own-table", "-f", &file];
+    let first = sandbox.start("first", &words);
+    let holds = |text: &str| sandbox.ruleset().contains(text);
+    eventually("the Service is in the kernel", || holds("10.1.2.3 . 8080"));
+    let refused = |what: &[&str]| !sandbox.command("nft").args(what).output().unwrap().status.success();
+    assert!(refused(&["delete", "table", "ip", "portolan"]));
+    sandbox.ok("nft", &["flush", "ruleset"]);
+    assert!(holds("10.1.2.3 . 8080"), "a flush passes by what is owned");
+
+    let second = sandbox.portolan(&words).expect(2);
+    assert!(second.stderr.contains("table ip portolan belongs to another process"), "{second:#?}");
+    let cleanup = sandbox.bare(&["cleanup", "--state-dir", &sandbox.state()]).expect(2);
+    assert!(cleanup.stderr.contains("end that process first"), "{cleanup:#?}");
+
+    let handles = || {
+        let listing = sandbox.ok("nft", &["--stateless", "-a", "list", "ruleset"]);
+        listing.lines().filter(|line| !line.contains("flags ") && !line.starts_with("table ")).collect::<String>()
+    };
+    let before = handles();
+    drop(first); // SIGKILL
+    assert_eq!(handles(), before, "the rules outlive the process");
+    let next = sandbox.start("next", &words);
+    eventually("they belong to the next one", || refused(&["add", "chain", "ip", "portolan", "foo"]));
+    sandbox.write("web.yaml", &service("web", "10.96.0.10", &["10.1.2.9"]));
+    eventually("it follows", || holds("10.1.2.9 . 8080"));
+    assert!(!fs::read_to_string(sandbox.path("next.err")).unwrap().contains("program installed"));
+    assert_eq!(next.terminate(), Some(0));
+    sandbox.bare(&["cleanup", "--state-dir", &sandbox.state()]).expect(0);
+    assert_eq!(sandbox.ruleset(), "");
+}

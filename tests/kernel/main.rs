@@ -12,4 +12,5 @@ mod intact;
 mod json;
 mod monitor;
 mod namespace;
+mod owned;
 mod tables;

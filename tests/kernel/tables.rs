@@ -7,7 +7,7 @@ use portolan::{
 
 use crate::{
     elements::{change, fill},
-    namespace::{in_namespace, installed, ip, nft, programs, run},
+    namespace::{assert_same_text, in_namespace, installed, ip, listing, nft, programs, run},
 };
 
 #[test]
@@ -44,6 +44,52 @@ fn strangers_are_reported() {
             ]
         );
         assert_eq!((state.elements, state.groups.len()), (vec![], 0));
+    });
+}
+
+#[test]
+fn strangers_are_removed_and_ours_stays() {
+    in_namespace(|| {
+        let mut plane = installed();
+        fill(&mut plane);
+        let sorted = |mut state: TableState| {
+            state.elements.sort();
+            state
+        };
+        let ours = sorted(plane.dump().unwrap());
+        let before = [listing("ip", "portolan"), listing("ip6", "portolan")];
+        nft("
+            table ip portolan {
+                set bar { type ipv4_addr; flags interval; elements = { 10.0.0.0/8 }; }
+                chain foo { type filter hook input priority 7; ip saddr @bar jump baz
+                }
+                chain baz { drop
+                }
+                chain pick-03 { }
+            }
+            insert rule ip portolan pick-3 accept
+            flush chain ip6 portolan local-pick-1
+            add element ip portolan picks { 10.96.0.99 . tcp . 80 : goto baz }
+            add element ip portolan endpoints { 10.96.0.10 . icmp . 80 . 0 : 10.0.0.7 . 80 }
+            add element ip6 portolan dead-ends { fd00::99 . tcp . 80 : accept }
+            add element ip6 portolan frontends { * : accept }
+        ");
+        assert_eq!(plane.dump().unwrap().strangers.len(), 10);
+        plane.remove_strangers().unwrap();
+        assert_eq!(sorted(plane.dump().unwrap()), ours);
+        for (before, family) in before.iter().zip(["ip", "ip6"]) {
+            assert_same_text(before, &listing(family, "portolan"));
+        }
+    });
+}
+
+#[test]
+fn a_stranger_that_a_rule_of_ours_uses_stays() {
+    in_namespace(|| {
+        let mut plane = installed();
+        nft("add chain ip portolan foo; add chain ip portolan bar; add rule ip portolan internal jump foo");
+        plane.remove_strangers().unwrap();
+        assert_eq!(Vec::from_iter(plane.dump().unwrap().strangers), ["ip chain bar", "ip chain foo"]);
     });
 }
 

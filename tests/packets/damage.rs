@@ -28,17 +28,17 @@ const DAMAGE: &[(&str, bool)] = &[
       add element ip portolan picks { 10.96.0.1 . tcp . 80 : goto pick-1 }",
         false,
     ),
-    ("add chain ip portolan pick-77", true),
-    ("flush chain ip portolan pick-2", true),
-    ("flush chain ip portolan local-pick-1; flush chain ip6 portolan local-pick-1", true),
+    ("add chain ip portolan pick-77", false),
+    ("flush chain ip portolan pick-2", false),
+    ("flush chain ip portolan local-pick-1; flush chain ip6 portolan local-pick-1", false),
     ("flush chain ip portolan prerouting", true),
     ("insert rule ip6 portolan external drop", true),
     ("add rule ip portolan filter-forward counter accept", true),
-    ("add rule ip portolan pick-1 drop", true),
+    ("add rule ip portolan pick-1 drop", false),
     ("add chain ip portolan filter-forward { policy drop; }", true),
     ("add table ip6 portolan { flags dormant; }", true),
-    ("add chain ip portolan backdoor", true),
-    ("add set ip6 portolan mine { type ipv6_addr; }", true),
+    ("add chain ip portolan backdoor", false),
+    ("add set ip6 portolan mine { type ipv6_addr; }", false),
     ("flush chain ip portolan learn-shop/web-3/tcp/tcp", false),
     ("flush chain ip6 portolan sticky-shop/web-3/udp/udp", false),
     ("flush table ip portolan", true),
@@ -121,6 +121,7 @@ fn what_somebody_breaks_is_mended() {
             agent.doubt();
             agent.sync().unwrap()
         });
+        assert!(!mended.repaired.is_empty(), "{text}: not told");
         assert!(mended.refused.is_empty(), "{text}: {mended:?}");
         assert_eq!(mended.installed, *rewrites, "{text}: {mended:?}");
         assert_same(&listing(&node), &wanted, text);
@@ -128,7 +129,10 @@ fn what_somebody_breaks_is_mended() {
             agent.doubt();
             agent.sync().unwrap()
         });
-        assert!(nothing.operations == 0 && !nothing.installed, "{text}: a second look finds {nothing:?}");
+        assert!(
+            nothing.operations == 0 && !nothing.installed && nothing.repaired.is_empty(),
+            "{text}: a second look finds {nothing:?}"
+        );
     }
     works(&net);
 

@@ -17,7 +17,7 @@ pub(super) struct Contents {
     elements: BTreeMap<Element, Element>,
     picks: BTreeSet<PickChain>,
     pub groups: BTreeMap<(Family, Arc<str>), AffinityGroup>,
-    strangers: BTreeSet<String>,
+    pub strangers: BTreeSet<String>,
 }
 
 impl Contents {

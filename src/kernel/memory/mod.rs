@@ -142,6 +142,12 @@ impl DataPlane for MemoryDataPlane {
         Ok(())
     }
 
+    fn remove_strangers(&mut self) -> Result<(), KernelError> {
+        self.contents.strangers.clear();
+        self.generation += 1;
+        Ok(())
+    }
+
     fn delete_stale_flows(&mut self, _udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError> {
         Ok(0)
     }

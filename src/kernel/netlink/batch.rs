@@ -8,13 +8,14 @@ use nix::errno::Errno;
 
 use super::{
     decode::{self, Names},
-    encode::{write_address_key, write_element},
+    encode::{write_address_key, write_comment, write_element},
     pick::write_pick_rule,
     socket::{Fault, NetfilterSocket, Refusal},
     uapi::{
-        NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN,
+        NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_LIST_ELEM, NFTA_RULE_CHAIN,
         NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
-        NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_NAME,
+        NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME,
+        NFTA_TABLE_USERDATA,
     },
     wire::{Attributes, Kind, Writer, protocol_family},
 };
@@ -95,15 +96,20 @@ impl<'a> Batch<'a> {
             w.text(NFTA_CHAIN_TABLE, table);
             w.text(NFTA_CHAIN_NAME, &name);
         });
-        self.named("emptying chain", (NfTablesMessageType::DeleteRule, 0), chain, |w, table| {
-            w.text(NFTA_RULE_TABLE, table);
-            w.text(NFTA_RULE_CHAIN, &name);
-        });
+        self.empty_chain(pick.family, &name);
         let new_rule = (NfTablesMessageType::NewRule, NLM_F_CREATE | NLM_F_APPEND);
         self.named("making the rule of chain", new_rule, chain, |w, table| {
             w.text(NFTA_RULE_TABLE, table);
             w.text(NFTA_RULE_CHAIN, &name);
             w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
+        });
+    }
+
+    /// Deletes the rules of a chain.
+    pub fn empty_chain(&mut self, family: Family, name: &str) {
+        self.named("emptying chain", (NfTablesMessageType::DeleteRule, 0), (family, name), |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, name);
         });
     }
 
@@ -120,6 +126,19 @@ impl<'a> Batch<'a> {
         self.named("deleting set", (NfTablesMessageType::DeleteSet, 0), (family, name), |w, table| {
             w.text(NFTA_SET_TABLE, table);
             w.text(NFTA_SET_NAME, name);
+        });
+    }
+
+    /// Makes the table, with flags and a comment (`flags_of_message`: NLM_F_CREATE), or changes the flags of the one
+    /// that exists (0).
+    pub fn make_table(&mut self, family: Family, flags_of_message: u16, flags: u32, comment: Option<&str>) {
+        let (name, kind) = (self.table, (NfTablesMessageType::NewTable, flags_of_message));
+        self.named("making table", kind, (family, name), |w, table| {
+            w.text(NFTA_TABLE_NAME, table);
+            w.number(NFTA_TABLE_FLAGS, flags);
+            if let Some(comment) = comment {
+                write_comment(w, NFTA_TABLE_USERDATA, comment);
+            }
         });
     }
 
@@ -150,6 +169,14 @@ impl<'a> Batch<'a> {
                 self.subjects.push(Subject::Elements { operation, family, container, message, list });
             }
         }
+    }
+
+    /// Adds or deletes one element, given by its attributes.
+    pub fn element(&mut self, operation: Operation, family: Family, set: &str, attributes: &[(u16, Vec<u8>)]) {
+        self.list(operation, family, set, |w, _| {
+            w.nested(NFTA_LIST_ELEM, |w| attributes.iter().for_each(|(kind, value)| w.attribute(*kind, value)));
+        });
+        self.subjects.push(Subject::Text(format!("an element of {} {set}", family.nft())));
     }
 
     /// Deletes elements whose keys are addresses.

@@ -14,7 +14,7 @@ use super::{
     uapi::{
         NFT_TABLE_F_DORMANT, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_GEN_ID, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
         NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS,
-        NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA,
+        NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_OWNER, NFTA_TABLE_USERDATA,
     },
     wire::{Attributes, Writer, protocol_family},
 };
@@ -26,6 +26,16 @@ pub(crate) struct Reader<'a> {
     pub socket: &'a mut NetfilterSocket,
     /// The table's name in both families
     pub table: &'a str,
+}
+
+/// A table, without what it holds.
+pub(crate) struct Header {
+    /// Its comment; empty if it has none
+    pub comment: String,
+    /// `NFT_TABLE_F_...`
+    pub flags: u32,
+    /// The netlink port of the socket that it belongs to
+    pub owner: Option<u32>,
 }
 
 /// A rule of a chain.
@@ -58,6 +68,13 @@ impl Reader<'_> {
     /// The tables that exist, each with its comment. Empty if it has none, or if somebody made the table dormant: no
     /// packet meets it then, so it is as good as one without a program.
     pub fn tables(&mut self) -> Result<BTreeMap<Family, String>, KernelError> {
+        let comment =
+            |header: Header| if header.flags & NFT_TABLE_F_DORMANT != 0 { String::new() } else { header.comment };
+        Ok(self.headers()?.into_iter().map(|(family, header)| (family, comment(header))).collect())
+    }
+
+    /// What the kernel says of the tables that exist.
+    pub fn headers(&mut self) -> Result<BTreeMap<Family, Header>, KernelError> {
         let name = self.table;
         undisturbed("listing tables", || {
             let mut found = BTreeMap::new();
@@ -68,9 +85,13 @@ impl Reader<'_> {
                 |family, attributes| {
                     let family = Family::ALL.into_iter().find(|f| u8::from(protocol_family(*f)) == family);
                     if let (Some(family), true) = (family, attributes.text(NFTA_TABLE_NAME) == Some(name)) {
-                        let dormant = attributes.number(NFTA_TABLE_FLAGS).is_some_and(|f| f & NFT_TABLE_F_DORMANT != 0);
-                        let comment = attributes.get(NFTA_TABLE_USERDATA).filter(|_| !dormant).and_then(user_comment);
-                        found.insert(family, comment.unwrap_or_default().to_owned());
+                        let comment = attributes.get(NFTA_TABLE_USERDATA).and_then(user_comment);
+                        let header = Header {
+                            comment: comment.unwrap_or_default().to_owned(),
+                            flags: attributes.number(NFTA_TABLE_FLAGS).unwrap_or_default(),
+                            owner: attributes.number(NFTA_TABLE_OWNER),
+                        };
+                        found.insert(family, header);
                     }
                 },
             )?;

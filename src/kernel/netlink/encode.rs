@@ -32,7 +32,7 @@ pub(crate) fn write_element(writer: &mut Writer, element: &Element) {
         }
         write_data(w, element);
         if let Element::Frontend { owner, .. } | Element::DeadEnd { owner, .. } = element {
-            write_comment(w, owner);
+            write_comment(w, NFTA_SET_ELEM_USERDATA, owner);
         }
     });
 }
@@ -163,9 +163,9 @@ fn write_verdict(writer: &mut Writer, verdict: Verdict, chain: &[&str]) {
 }
 
 /// The comment as nft writes it: kind, length, text with NUL.
-fn write_comment(writer: &mut Writer, owner: &str) {
-    let comment = fit_comment(owner);
-    writer.attribute_with(NFTA_SET_ELEM_USERDATA, |bytes| {
+pub(crate) fn write_comment(writer: &mut Writer, attribute: u16, text: &str) {
+    let comment = fit_comment(text);
+    writer.attribute_with(attribute, |bytes| {
         bytes.extend_from_slice(&[UDATA_COMMENT, comment.len() as u8 + 1]);
         bytes.extend_from_slice(comment.as_bytes());
         bytes.push(0);

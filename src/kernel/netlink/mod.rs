@@ -8,11 +8,13 @@ mod encode;
 mod groups;
 mod intact;
 mod own;
+mod ownership;
 mod pick;
 mod plane;
 mod remembered;
 pub(super) mod socket;
 mod state;
+mod strangers;
 pub(super) mod uapi;
 pub(super) mod wire;
 

@@ -39,6 +39,11 @@ impl OwnCommits {
         self.port.load(Ordering::Relaxed)
     }
 
+    /// Another socket commits from now on.
+    pub(crate) fn set_port(&self, port: u32) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
     /// Whether anybody asks.
     pub(crate) fn watched(&self) -> bool {
         Arc::strong_count(&self.children) > 1

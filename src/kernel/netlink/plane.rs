@@ -13,13 +13,14 @@ use super::{
     own::OwnCommits,
     remembered,
     socket::NetfilterSocket,
-    state,
+    state, strangers,
+    uapi::NFT_TABLE_F_PERSIST,
 };
 use crate::{
     compile::ServingTargets,
     kernel::{Count, DataPlane, KernelError, Remembered, conntrack::ConntrackTable, monitor::RulesetMonitor, nft},
     model::{Family, Frontend},
-    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, group_text, standby},
+    tables::{AffinityGroup, List, Program, TABLE, TableState, Transaction, flat_text, group_text, standby},
 };
 
 /// Portolan's tables in the kernel.
@@ -28,10 +29,13 @@ use crate::{
 /// affinity groups of [`DataPlane::commit`] run `nft`, which works in the *calling* thread's namespace: use the value
 /// only from threads of the namespace it was opened in.
 pub struct NetlinkDataPlane {
-    socket: NetfilterSocket,
-    table: String,
+    pub(super) socket: NetfilterSocket,
+    /// The name of the tables that work is done on: `base`, or that of the standby
+    pub(super) table: String,
+    pub(super) base: String,
     known: intact::Known,
-    own: OwnCommits,
+    pub(super) own: OwnCommits,
+    pub(super) owning: bool,
 }
 
 impl NetlinkDataPlane {
@@ -42,12 +46,13 @@ impl NetlinkDataPlane {
     pub fn open() -> Result<Self, KernelError> {
         let socket = NetfilterSocket::open()?;
         let own = OwnCommits::of_port(socket.port());
-        Ok(Self { socket, table: TABLE.to_owned(), known: intact::Known::default(), own })
+        let table = TABLE.to_owned();
+        Ok(Self { socket, base: table.clone(), table, known: intact::Known::default(), own, owning: false })
     }
 
     /// The same for tables of another name than [`TABLE`].
     pub fn with_table(self, name: &str) -> Self {
-        Self { table: name.to_owned(), ..self }
+        Self { table: name.to_owned(), base: name.to_owned(), ..self }
     }
 
     /// Subscribes to the changes that others make to these tables. Must be called within a tokio runtime with I/O
@@ -56,20 +61,19 @@ impl NetlinkDataPlane {
     /// # Errors
     /// [`KernelError::NotPermitted`] without CAP_NET_ADMIN; [`KernelError::Failed`] if no socket can be had.
     pub fn monitor(&mut self) -> Result<RulesetMonitor, KernelError> {
-        RulesetMonitor::open(&self.table.clone(), self.own.clone(), || self.generation())
+        RulesetMonitor::open(&self.base.clone(), self.own.clone(), || self.generation())
     }
 
     /// Works on the tables of the second name, over the same socket.
     fn on_standby<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let standby = standby(&self.table);
-        let first = std::mem::replace(&mut self.table, standby);
+        self.table = standby(&self.base);
         let result = work(self);
-        self.table = first;
+        self.table.clone_from(&self.base);
         result
     }
 
     /// Has nft carry out a text, as a commit of our own.
-    fn nft(&mut self, text: &str, attempt: &str) -> Result<(), KernelError> {
+    pub(super) fn nft(&mut self, text: &str, attempt: &str) -> Result<(), KernelError> {
         if !self.own.watched() {
             return nft::run(text, false, attempt);
         }
@@ -96,8 +100,8 @@ impl NetlinkDataPlane {
         if groups.is_empty() {
             return Ok(());
         }
-        let text: String = groups.iter().map(|group| group_text(group, &self.table, true)).collect();
-        self.nft(&text, "writing session affinity groups")
+        let text: String = groups.iter().map(|group| flat_text(&group_text(group, &self.table, true))).collect();
+        self.disowned(|plane| plane.nft(&text, "writing session affinity groups"))
     }
 
     /// Step 3. Of the groups that were written anew, the parts of lists that they no longer use go, too.
@@ -125,7 +129,34 @@ impl NetlinkDataPlane {
         batch.send(&mut self.socket, "removing what is no longer used")
     }
 
-    fn reader(&mut self) -> Reader<'_> {
+    /// The three steps.
+    fn carry_out(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
+        self.write_groups(&transaction.write_groups)?;
+        let batch = switch(&self.socket, &self.table, transaction);
+        batch.send(&mut self.socket, "committing")?;
+        self.clear_away(transaction).map_err(|error| match error {
+            // Packets see the change already: it is no longer the change that is at fault.
+            KernelError::Refused { attempt, reason } => KernelError::Failed { attempt, reason },
+            other => other,
+        })
+    }
+
+    /// Writes the programs into tables that belong to nobody.
+    fn install_shared(&mut self, programs: &[Program]) -> Result<(), KernelError> {
+        let headers = self.reader().headers()?;
+        let mut text = String::new();
+        for program in programs {
+            let table = format!("table {} {}", program.family.nft(), self.table);
+            let persists = headers.get(&program.family).is_some_and(|header| header.flags & NFT_TABLE_F_PERSIST != 0);
+            // Declared first, so that deleting it is no error where it does not exist. One that an owner left behind
+            // cannot be declared.
+            let declared = if persists { String::new() } else { format!("{table}\n") };
+            text.push_str(&format!("{declared}delete {table}\n{}", program.for_table(&self.table)));
+        }
+        self.nft(&text, "installing the program")
+    }
+
+    pub(super) fn reader(&mut self) -> Reader<'_> {
         Reader { socket: &mut self.socket, table: &self.table }
     }
 }
@@ -143,28 +174,24 @@ fn switch<'a>(socket: &NetfilterSocket, table: &'a str, transaction: &'a Transac
 
 impl DataPlane for NetlinkDataPlane {
     fn dump(&mut self) -> Result<TableState, KernelError> {
-        state::read(&mut self.reader())
+        let mut state = state::read(&mut self.reader())?;
+        if self.owning {
+            // A table that cannot be owned has to be made anew.
+            let headers = self.reader().headers()?;
+            let ownable = |family| headers.get(family).is_some_and(|header| header.flags & NFT_TABLE_F_PERSIST != 0);
+            state.programs.iter_mut().filter(|(family, _)| !ownable(family)).for_each(|(_, program)| program.clear());
+        }
+        Ok(state)
     }
 
     fn install(&mut self, programs: &[Program]) -> Result<(), KernelError> {
-        let mut text = String::new();
-        for program in programs {
-            let table = format!("table {} {}", program.family.nft(), self.table);
-            // Declared first, so that deleting it is no error where it does not exist.
-            text.push_str(&format!("{table}\ndelete {table}\n{}", program.for_table(&self.table)));
-        }
-        self.nft(&text, "installing the program")
+        let result = if self.owning { self.install_owned(programs) } else { self.install_shared(programs) };
+        self.explained(result)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), KernelError> {
-        self.write_groups(&transaction.write_groups)?;
-        let batch = switch(&self.socket, &self.table, transaction);
-        batch.send(&mut self.socket, "committing")?;
-        self.clear_away(transaction).map_err(|error| match error {
-            // Packets see the change already: it is no longer the change that is at fault.
-            KernelError::Refused { attempt, reason } => KernelError::Failed { attempt, reason },
-            other => other,
-        })
+        let result = self.carry_out(transaction);
+        self.explained(result)
     }
 
     fn install_standby(&mut self, programs: &[Program], everything: &Transaction) -> Result<(), KernelError> {
@@ -178,16 +205,21 @@ impl DataPlane for NetlinkDataPlane {
         self.on_standby(Self::remove)
     }
 
+    fn remove_strangers(&mut self) -> Result<(), KernelError> {
+        let (_, found) = state::read_apart(&mut self.reader())?;
+        let result = strangers::remove(&mut self.socket, &self.table, &found);
+        self.explained(result)
+    }
+
     fn delete_stale_flows(&mut self, udp: &BTreeMap<Frontend, ServingTargets>) -> Result<usize, KernelError> {
         if udp.is_empty() { Ok(0) } else { ConntrackTable::open()?.flush_stale(udp) }
     }
 
     fn remove(&mut self) -> Result<(), KernelError> {
         // A comparison that was cut short leaves its table behind.
-        for table in [self.table.clone(), intact::scratch(&self.table)] {
-            remove_table(&mut self.socket, &table)?;
-        }
-        Ok(())
+        let mut tables = [self.table.clone(), intact::scratch(&self.table)].into_iter();
+        let result = tables.try_for_each(|table| remove_table(&mut self.socket, &table));
+        self.explained(result)
     }
 
     fn generation(&mut self) -> Result<u32, KernelError> {
@@ -203,7 +235,8 @@ impl DataPlane for NetlinkDataPlane {
     }
 
     fn forget(&mut self, group: &AffinityGroup, list: List, clients: &[IpAddr]) -> Result<(), KernelError> {
-        remembered::forget(&mut self.reader(), group, list, clients)
+        let result = remembered::forget(&mut self.reader(), group, list, clients);
+        self.explained(result)
     }
 
     fn counters(&mut self, family: Family) -> Result<Vec<Count>, KernelError> {

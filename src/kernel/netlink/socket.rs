@@ -120,13 +120,29 @@ impl NetfilterSocket {
     fn try_open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         let port = socket.bind_auto()?.port_number();
+        Self::set_up(&socket)?;
+        Ok(Self { socket, port, next_sequence: 1, buffer: vec![0; RECEIVE_BUFFER] })
+    }
+
+    /// Closes the socket and opens another one, with the same port if nobody took it meanwhile. The network namespace
+    /// must be the same.
+    pub fn reopen(&mut self) -> Result<(), Fault> {
+        let closed = std::mem::replace(&mut self.socket, Socket::new(NETLINK_NETFILTER)?);
+        drop(closed);
+        if self.socket.bind(&SocketAddr::new(self.port, 0)).is_err() {
+            self.port = self.socket.bind_auto()?.port_number();
+        }
+        Ok(Self::set_up(&self.socket)?)
+    }
+
+    fn set_up(socket: &Socket) -> io::Result<()> {
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?; // an error need not repeat the 64 KiB that it is about
         socket.set_ext_ack(true)?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE.as_secs() as i64, 0))?;
+        setsockopt(socket, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE.as_secs() as i64, 0))?;
         // Beyond what rmem_max allows if we may; if not, a batch with very many errors loses some of them.
-        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ERROR_QUEUE);
-        Ok(Self { socket, port, next_sequence: 1, buffer: vec![0; RECEIVE_BUFFER] })
+        let _ = setsockopt(socket, sockopt::RcvBufForce, &ERROR_QUEUE);
+        Ok(())
     }
 
     /// The socket's netlink port: what the kernel calls the sender of its messages. No other socket of the namespace

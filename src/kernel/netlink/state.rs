@@ -10,6 +10,7 @@ use super::{
     dump::{Reader, RulesOf},
     groups,
     pick::is_pick_rule,
+    strangers::Stranger,
     wire::Attributes,
 };
 use crate::{
@@ -25,7 +26,15 @@ const IN_ONE_PIECE: usize = 64;
 
 /// Reads both tables.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
+    let (mut state, strangers) = read_apart(reader)?;
+    state.strangers = strangers.iter().map(Stranger::to_string).collect();
+    Ok(state)
+}
+
+/// Reads both tables: what is ours, and what is not.
+pub(crate) fn read_apart(reader: &mut Reader<'_>) -> Result<(TableState, Vec<Stranger>), KernelError> {
     let mut state = TableState::default();
+    let mut strangers = Vec::new();
     let mut names = Names::default();
     for (family, comment) in reader.tables()? {
         let fingerprint = comment.strip_prefix(PROGRAM_COMMENT).unwrap_or_default();
@@ -38,15 +47,21 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<TableState, KernelError> {
             rules_of.entry(&rule.chain).or_default().push(rule);
         }
         state.groups.extend(groups::groups(family, &chains, &sets, &rules_of));
-        sort_chains(family, &chains, &rules_of, &mut state);
-        read_sets(reader, family, &sets, &mut state, &mut names)?;
+        sort_chains(family, &chains, &rules_of, &mut state, &mut strangers);
+        read_sets(reader, family, &sets, (&mut state, &mut strangers), &mut names)?;
     }
-    Ok(state)
+    Ok((state, strangers))
 }
 
 /// Finds the pick chains, and the chains that are none of ours: a pick chain that was edited is none of ours until it
 /// is made again.
-fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &RulesOf<'_>, state: &mut TableState) {
+fn sort_chains(
+    family: Family,
+    chains: &BTreeSet<String>,
+    rules: &RulesOf<'_>,
+    state: &mut TableState,
+    strangers: &mut Vec<Stranger>,
+) {
     let fixed: BTreeSet<&str> = Program::chains().collect();
     for name in chains {
         let of_chain = rules.get(name.as_str()).map_or(&[][..], Vec::as_slice);
@@ -55,9 +70,8 @@ fn sort_chains(family: Family, chains: &BTreeSet<String>, rules: &RulesOf<'_>, s
                 state.picks.insert(pick);
             }
             None if fixed.contains(name.as_str()) || groups::group_of_chain(name).is_some() => {}
-            _ => {
-                state.strangers.insert(format!("{} chain {name}", family.nft()));
-            }
+            Some(pick) => strangers.push(Stranger::Pick(pick)),
+            None => strangers.push(Stranger::Chain(family, name.clone())),
         }
     }
 }
@@ -72,16 +86,13 @@ fn read_sets(
     reader: &mut Reader<'_>,
     family: Family,
     sets: &BTreeSet<String>,
-    state: &mut TableState,
+    (state, strangers): (&mut TableState, &mut Vec<Stranger>),
     names: &mut Names,
 ) -> Result<(), KernelError> {
     let fixed: BTreeMap<String, Container<'_>> = Container::FIXED.into_iter().map(|c| (c.name(), c)).collect();
     for set in sets {
-        let TableState { elements, strangers, .. } = state;
-        let mut stranger = |element: Attributes<'_>| {
-            let key: String = decode::key_bytes(element).iter().map(|byte| format!("{byte:02x}")).collect();
-            strangers.insert(format!("{} element {set} {key}", family.nft()));
-        };
+        let elements = &mut state.elements;
+        let mut stranger = |element: Attributes<'_>| strangers.push(Stranger::element(family, set, element));
         match fixed.get(set).copied().or_else(|| members(set)) {
             Some(Container::Pods) => elements.extend(read_ranges(reader, family, set, stranger)?.map(Element::Pods)),
             Some(Container::ServiceNetworks) => {
@@ -95,9 +106,7 @@ fn read_sets(
                 decoded
             })?,
             None if groups::group_of_set(set).is_some() => {}
-            None => {
-                strangers.insert(format!("{} set {set}", family.nft()));
-            }
+            None => strangers.push(Stranger::Set(family, set.clone())),
         }
     }
     Ok(())

@@ -20,7 +20,10 @@ pub(crate) const NFNLGRP_NFTABLES: u32 = 7;
 pub(crate) const NFTA_TABLE_NAME: u16 = 1;
 pub(crate) const NFTA_TABLE_FLAGS: u16 = 2;
 pub(crate) const NFT_TABLE_F_DORMANT: u32 = 1;
+pub(crate) const NFT_TABLE_F_OWNER: u32 = 2;
+pub(crate) const NFT_TABLE_F_PERSIST: u32 = 4;
 pub(crate) const NFTA_TABLE_USERDATA: u16 = 6;
+pub(crate) const NFTA_TABLE_OWNER: u16 = 7;
 
 pub(crate) const NFTA_CHAIN_TABLE: u16 = 1;
 pub(crate) const NFTA_CHAIN_NAME: u16 = 3;

@@ -1,0 +1,71 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use crate::{model::Notice, tables::Owner};
+
+/// What one [`Agent::sync`] did.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// Services and others whose rows changed
+    pub changed: BTreeSet<Owner>,
+    /// Element operations sent to the kernel
+    pub operations: usize,
+    /// Owners whose change the kernel refused, with its words; they keep their last good state
+    pub refused: BTreeMap<Owner, String>,
+    /// What users should know
+    pub notices: Vec<Notice>,
+    /// Stale UDP entries that were deleted
+    pub flows_deleted: usize,
+    /// The program itself was written
+    pub installed: bool,
+    /// What others had changed in our tables since the last sync that succeeded, and what this one mended
+    pub repaired: Drift,
+    /// Where the time went
+    pub spent: Spent,
+}
+
+/// How long the parts of one [`Agent::sync`] took; zero for those that were not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// Reading what the kernel holds, and writing the program where it was missing
+    pub read: Duration,
+    /// Deciding what the tables should hold
+    pub compile: Duration,
+    /// Changing the tables
+    pub commit: Duration,
+    /// Looking for stale UDP flows
+    pub conntrack: Duration,
+}
+
+/// Where the kernel no longer held what it had been made to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Owners whose rows differed; [`Owner::Stray`] for rows that name no owner
+    pub owners: BTreeSet<Owner>,
+    /// Tables, chains, sets and unreadable elements that were missing, changed or not ours, as `family kind name`
+    pub program: BTreeSet<String>,
+}
+
+impl Drift {
+    /// Whether all was as it should be.
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty() && self.program.is_empty()
+    }
+}
+
+/// Tells how long one part after the other took.
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start or the last lap.
+    pub(super) fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now))
+    }
+}
