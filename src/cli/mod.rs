@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod check;
 mod cleanup;
 mod diff;
 mod get;
@@ -48,6 +49,7 @@ enum Command {
     Diff(diff::DiffArgs),
     Lab(lab::LabArgs),
     Cleanup(cleanup::CleanupArgs),
+    Check(check::CheckArgs),
     /// Answer in a lab's pods; reads its plan from standard input
     #[command(hide = true)]
     LabResponder,
@@ -66,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Get(command) => get::run(&command),
         Command::Diff(args) => diff::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::LabResponder => {
             let plan = serde_json::from_reader(std::io::stdin())?;
