@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{RunArgs, apply, input};
+use super::{RunArgs, apply, input, takeover};
 use crate::{
     agent::Agent,
     config::Config,
@@ -35,9 +35,17 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (config, warnings) = args.config()?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let args = &config;
+    if !args.sync.dry_run {
+        takeover::set_sysctls(args);
+    }
+    if args.process.init_only {
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::ensure!(!args.input.manifests.is_empty(), "no manifests are given: use -f");
+    let kube_proxy = takeover::KubeProxy::at_start(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        if args.sync.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new()?).await }
+        if args.sync.dry_run { follow(args, DryRun::new()).await } else { follow(args, Live::new(kube_proxy)?).await }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -114,21 +122,25 @@ struct Live {
     /// Not to read the tables again before: where others change rules all the time, looking must not cost more than a
     /// small part of this processor
     rest_until: Instant,
+    /// What a kube-proxy left goes after the first success
+    kube_proxy: takeover::KubeProxy,
 }
 
 impl Live {
-    fn new() -> Result<Self, KernelError> {
+    fn new(kube_proxy: takeover::KubeProxy) -> Result<Self, KernelError> {
         Ok(Self {
             agent: Agent::new(NetlinkDataPlane::open()?),
             generation: 0,
             unfinished: false,
             rest_until: Instant::now(),
+            kube_proxy,
         })
     }
 
     fn sync(&mut self) -> Result<(), KernelError> {
         self.unfinished = true;
         let synced = self.agent.sync()?;
+        self.kube_proxy.synced();
         input::print_notices(&synced.notices);
         self.unfinished = !synced.refused.is_empty();
         self.generation = self.agent.kernel().generation()?;

@@ -10,5 +10,6 @@ mod errors;
 mod groups;
 mod intact;
 mod json;
+mod kube_proxy;
 mod namespace;
 mod tables;

@@ -13,7 +13,7 @@ use super::{
     socket::{Fault, NetfilterSocket, Refusal},
     uapi::{
         NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN,
-        NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+        NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
         NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_NAME,
     },
     wire::{Attributes, Kind, Writer, protocol_family},
@@ -95,15 +95,29 @@ impl<'a> Batch<'a> {
             w.text(NFTA_CHAIN_TABLE, table);
             w.text(NFTA_CHAIN_NAME, &name);
         });
-        self.named("emptying chain", (NfTablesMessageType::DeleteRule, 0), chain, |w, table| {
-            w.text(NFTA_RULE_TABLE, table);
-            w.text(NFTA_RULE_CHAIN, &name);
-        });
+        self.flush_chain(pick.family, &name);
         let new_rule = (NfTablesMessageType::NewRule, NLM_F_CREATE | NLM_F_APPEND);
         self.named("making the rule of chain", new_rule, chain, |w, table| {
             w.text(NFTA_RULE_TABLE, table);
             w.text(NFTA_RULE_CHAIN, &name);
             w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
+        });
+    }
+
+    /// Deletes one rule.
+    pub fn delete_rule(&mut self, family: Family, chain: &str, handle: u64) {
+        self.named("deleting a rule of chain", (NfTablesMessageType::DeleteRule, 0), (family, chain), |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, chain);
+            w.attribute(NFTA_RULE_HANDLE, &handle.to_be_bytes());
+        });
+    }
+
+    /// Deletes all rules of a chain.
+    pub fn flush_chain(&mut self, family: Family, chain: &str) {
+        self.named("emptying chain", (NfTablesMessageType::DeleteRule, 0), (family, chain), |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, chain);
         });
     }
 

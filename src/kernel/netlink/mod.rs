@@ -1,9 +1,9 @@
 //! The data plane over netlink: elements and pick chains, both families in one batch.
 
-mod batch;
+pub(super) mod batch;
 mod counters;
 mod decode;
-mod dump;
+pub(super) mod dump;
 mod encode;
 mod groups;
 mod intact;
@@ -12,7 +12,7 @@ mod plane;
 mod remembered;
 pub(super) mod socket;
 mod state;
-mod uapi;
+pub(super) mod uapi;
 pub(super) mod wire;
 
 pub use plane::NetlinkDataPlane;
