@@ -9,7 +9,7 @@ SHELL := bash
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # command:Debian package
-NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping
+NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping iptables-nft:iptables
 
 # The manifest that `make demo` shows.
 DEMO ?= examples/01-clusterip.yaml

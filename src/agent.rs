@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
-    model::{Family, Node, Notice, ServiceId, Settings, Target, World},
+    model::{Family, Node, ServiceId, Settings, Target, World},
     tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction},
 };
 

@@ -126,8 +126,9 @@ impl CheckTarget {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(SocketAddr::new(address, self.port));
         }
-        let mut found =
-            lookup_host((self.host.as_str(), self.port)).await.map_err(|error| format!("cannot look it up: {error}"))?;
+        let mut found = lookup_host((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| format!("cannot look it up: {error}"))?;
         found.next().ok_or_else(|| "the name has no address".to_owned())
     }
 }

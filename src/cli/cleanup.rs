@@ -4,17 +4,22 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
+use super::takeover;
 use crate::{
-    kernel::{DataPlane, NetlinkDataPlane},
+    kernel::{DataPlane, NetlinkDataPlane, kube_proxy},
     source::allocations::AllocationStore,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   portolan cleanup                                as root, on the node
+  portolan cleanup --kube-proxy                   the rules of a kube-proxy that no longer runs
   ip netns exec trial portolan cleanup            in a namespace";
 
 /// Remove everything that Portolan made: its tables, and what it remembers of allocated addresses.
+///
+/// With --kube-proxy it removes what a kube-proxy left behind instead: the tables kube-proxy of nftables, and its chains
+/// in the tables of iptables. It does not work beside a living kube-proxy.
 ///
 /// Established connections that were translated go on, because the kernel's connection tracking holds them.
 /// New ones are no longer translated. Other tables are not touched.
@@ -26,9 +31,19 @@ pub struct CleanupArgs {
     /// Where allocated addresses and ports are remembered
     #[arg(long, value_name = "DIR", default_value = "/var/lib/portolan")]
     state_dir: PathBuf,
+    /// Remove what kube-proxy left behind, and nothing of Portolan's
+    #[arg(long)]
+    kube_proxy: bool,
 }
 
 pub(super) fn run(args: &CleanupArgs) -> anyhow::Result<ExitCode> {
+    if args.kube_proxy {
+        takeover::refuse_beside_kube_proxy()?;
+        let removed = kube_proxy::remove_leftovers()?;
+        removed.remarks.iter().for_each(|remark| eprintln!("warning: {remark}"));
+        println!("removed of kube-proxy: {removed}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut kernel = NetlinkDataPlane::open()?;
     kernel.remove()?;
     kernel.remove_standby()?;

@@ -13,6 +13,7 @@ mod run;
 mod run_args;
 mod summary;
 mod table;
+mod takeover;
 
 use std::{io::IsTerminal, process::ExitCode};
 

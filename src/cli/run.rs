@@ -13,7 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{RunArgs, input};
+use super::{
+    RunArgs, input,
+    takeover::{self, KubeProxy},
+};
 use crate::{
     agent::Agent,
     config::Config,
@@ -39,9 +42,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let (config, warnings) = args.config()?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
+    if !config.sync.dry_run {
+        takeover::set_sysctls(&config);
+    }
+    if config.process.init_only {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let kube_proxy = KubeProxy::at_start(&config)?;
     // The loop has this thread for itself; health answers from the other one, even while the kernel takes its time.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let result = runtime.block_on(Run::new(config)?.begin());
+    let result = runtime.block_on(Run::new(config, kube_proxy)?.begin());
     runtime.shutdown_timeout(FAREWELL);
     result?;
     Ok(ExitCode::SUCCESS)
@@ -52,16 +62,17 @@ struct Run {
     config: Config,
     health: Health,
     metrics: Metrics,
+    kube_proxy: KubeProxy,
     stop: CancellationToken,
 }
 
 impl Run {
-    fn new(config: Config) -> anyhow::Result<Self> {
+    fn new(config: Config, kube_proxy: KubeProxy) -> anyhow::Result<Self> {
         // Without an API server nobody takes nodes away.
         let node = if config.input.manifests.is_empty() { NodeState::Unknown } else { NodeState::Eligible };
         let metrics = Metrics::new(usize::try_from(config.serving.service_metrics_limit)?);
         let health = Health::new(config.sync.sync_period * 2, node);
-        Ok(Self { config, health, metrics, stop: CancellationToken::new() })
+        Ok(Self { config, health, metrics, kube_proxy, stop: CancellationToken::new() })
     }
 
     async fn begin(self) -> anyhow::Result<()> {
@@ -117,7 +128,7 @@ impl Run {
             None => Events::off(),
         };
         let checks = HealthChecks::new(self.health.clone(), self.stop.clone());
-        let reporter = Reporter { health: self.health, metrics: self.metrics, events, checks, requests, asking: None };
+        let reporter = Reporter { health: self.health, metrics: self.metrics, events, checks, kube_proxy: self.kube_proxy, requests, asking: None };
         let sync = &self.config.sync;
         let timing = Timing { least: sync.min_sync_period, longest_retry: sync.sync_period };
         let reconciler = Reconciler::new(inputs, keeper, reporter, timing, monitor).await;

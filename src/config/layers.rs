@@ -49,7 +49,8 @@ pub fn given(matches: &ArgMatches) -> Vec<Entry> {
 
 /// Makes one configuration of what a file has and what flags and environment give, which count more.
 ///
-/// Without an API server - some layer names manifests - nothing is served and no Event written unless asked for.
+/// Without an API server - some layer names manifests - nothing is served, no Event written and no limit of connection
+/// tracking changed unless asked for.
 ///
 /// # Errors
 /// A value that its option cannot have, or options that do not go together.
@@ -62,6 +63,9 @@ pub fn resolve(file: Vec<Entry>, given: Vec<Entry>) -> Result<(Config, Vec<Warni
             Entry::new("healthz-bind-address", ""),
             Entry::new("metrics-bind-address", ""),
             Entry::new("events", "false"),
+            Entry::new("conntrack-max-per-core", "0"),
+            Entry::new("conntrack-tcp-timeout-established", "0s"),
+            Entry::new("conntrack-tcp-timeout-close-wait", "0s"),
         ],
         false => Vec::new(),
     };

@@ -226,7 +226,7 @@ impl ServingOptions {
 /// Limits and timeouts of connection tracking (section 9 of the Service behaviour).
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
 pub struct ConntrackOptions {
-    /// Connections to track for each CPU; 0 leaves the limit as it is
+    /// Connections to track for each CPU; 0 leaves the limit as it is, which is the default with manifests
     #[arg(
         long = "conntrack-max-per-core",
         value_name = "COUNT",
@@ -248,7 +248,8 @@ pub struct ConntrackOptions {
     #[serde(rename = "conntrackMin")]
     pub min: u32,
 
-    /// How long an idle TCP connection is tracked; 0s leaves the kernel's value
+    /// How long an idle TCP connection is tracked; 0s leaves the kernel's value, the default
+    /// with manifests
     #[arg(
         long = "conntrack-tcp-timeout-established",
         value_name = "DURATION",
@@ -259,7 +260,8 @@ pub struct ConntrackOptions {
     #[serde(rename = "conntrackTcpTimeoutEstablished", serialize_with = "duration::serialize")]
     pub tcp_timeout_established: Duration,
 
-    /// How long a TCP connection that one side has closed is tracked; 0s leaves the kernel's value
+    /// How long a TCP connection that one side has closed is tracked; 0s leaves the kernel's value, the default
+    /// with manifests
     #[arg(
         long = "conntrack-tcp-timeout-close-wait",
         value_name = "DURATION",

@@ -13,10 +13,12 @@ use crate::{
 pub mod addresses;
 pub mod conntrack;
 mod error;
+pub mod kube_proxy;
 mod memory;
 pub mod monitor;
 mod netlink;
 pub mod nft;
+pub mod sysctl;
 
 pub use error::KernelError;
 pub use memory::MemoryDataPlane;

@@ -8,6 +8,8 @@ mod allocations;
 mod applying;
 mod arguments;
 mod comparing;
+mod configuring;
 mod following;
 mod manifests;
 mod showing;
+mod takeover;

@@ -10,6 +10,7 @@ mod errors;
 mod groups;
 mod intact;
 mod json;
+mod kube_proxy;
 mod monitor;
 mod namespace;
 mod owned;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::super::apply;
+use super::super::{apply, takeover::KubeProxy};
 use crate::{
     agent::Synced,
     compile::health_check_addresses,
@@ -25,6 +25,7 @@ pub struct Reporter {
     pub metrics: Metrics,
     pub events: Events,
     pub checks: HealthChecks,
+    pub kube_proxy: KubeProxy,
     /// Who waits for the metrics to be brought up to date
     pub requests: RefreshRequests,
     pub asking: Option<oneshot::Sender<()>>,
@@ -56,6 +57,7 @@ impl Observer for Reporter {
         if synced.installed || !synced.changed.is_empty() {
             info!("{}", apply::report(keeper.desired().world().services.len(), synced));
         }
+        self.kube_proxy.synced();
         self.tell_health(pass);
         self.tell_metrics(pass, synced);
         self.tell_refused(synced);

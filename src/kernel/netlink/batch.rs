@@ -13,7 +13,7 @@ use super::{
     socket::{Fault, NetfilterSocket, Refusal},
     uapi::{
         NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_LIST_ELEM, NFTA_RULE_CHAIN,
-        NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+        NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
         NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME,
         NFTA_TABLE_USERDATA,
     },
@@ -102,6 +102,15 @@ impl<'a> Batch<'a> {
             w.text(NFTA_RULE_TABLE, table);
             w.text(NFTA_RULE_CHAIN, &name);
             w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
+        });
+    }
+
+    /// Deletes one rule.
+    pub fn delete_rule(&mut self, family: Family, chain: &str, handle: u64) {
+        self.named("deleting a rule of chain", (NfTablesMessageType::DeleteRule, 0), (family, chain), |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, chain);
+            w.attribute(NFTA_RULE_HANDLE, &handle.to_be_bytes());
         });
     }
 

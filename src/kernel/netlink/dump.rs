@@ -13,8 +13,9 @@ use super::{
     socket::{Fault, NetfilterSocket, undisturbed},
     uapi::{
         NFT_TABLE_F_DORMANT, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_GEN_ID, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
-        NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS,
-        NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_OWNER, NFTA_TABLE_USERDATA,
+        NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+        NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME,
+        NFTA_TABLE_OWNER, NFTA_TABLE_USERDATA,
     },
     wire::{Attributes, Writer, protocol_family},
 };
@@ -44,6 +45,8 @@ pub(crate) struct Rule {
     pub chain: String,
     /// The list of expressions as the kernel encodes it
     pub expressions: Vec<u8>,
+    /// Its number within the table
+    pub handle: u64,
 }
 
 /// Rules by chain, in order.
@@ -136,7 +139,8 @@ impl Reader<'_> {
                     && let Some(chain) = attributes.text(NFTA_RULE_CHAIN)
                 {
                     let expressions = attributes.get(NFTA_RULE_EXPRESSIONS).unwrap_or_default();
-                    found.push(Rule { chain: chain.to_owned(), expressions: expressions.to_owned() });
+                    let handle = attributes.long(NFTA_RULE_HANDLE).unwrap_or_default();
+                    found.push(Rule { chain: chain.to_owned(), expressions: expressions.to_owned(), handle });
                 }
             })?;
             Ok(found)

@@ -1,9 +1,9 @@
 //! The data plane over netlink: elements and pick chains, both families in one batch.
 
-mod batch;
+pub(super) mod batch;
 mod counters;
 mod decode;
-mod dump;
+pub(super) mod dump;
 mod encode;
 mod groups;
 mod intact;
