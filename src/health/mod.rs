@@ -20,8 +20,8 @@ pub use state::State;
 
 /// The health of this process. Cheap to clone; every clone is the same one, from any thread.
 ///
-/// The loop calls [`Health::queued`] when something is to be done, [`Health::begin`] before it takes up what is queued,
-/// and [`Health::updated`] when that is in the kernel. After a failure it calls nothing: what is outstanding gets older.
+/// The loop calls [`Health::queued`] when something is to be done, and [`Health::updated`] when it is in the kernel. After
+/// a failure it calls nothing: what is outstanding gets older.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<State>>);
 
@@ -38,17 +38,13 @@ impl Health {
         self.state().queue(Instant::now());
     }
 
-    /// The loop takes up everything that was queued so far.
-    pub fn begin(&self) {
-        self.state().begin();
+    /// Everything that was queued up to `begun`, when the pass that did it began, is in the kernel or was there already.
+    /// From the first time on the process is ready: nothing is written before the lists that it needs are complete.
+    pub fn updated(&self, begun: Instant) {
+        self.state().update(begun, Instant::now());
     }
 
-    /// Everything that was queued before the last [`Health::begin`] is in the kernel, or was there already.
-    pub fn updated(&self) {
-        self.state().update(Instant::now());
-    }
-
-    /// The kernel was read, or its generation compared, and it holds what was last written.
+    /// Everything in the kernel was read and compared, and is as it should be.
     pub fn verified(&self) {
         self.state().verify(Instant::now());
     }
@@ -58,15 +54,10 @@ impl Health {
         self.state().node = node;
     }
 
-    /// Nothing is programmed before this list is complete, such as `the list of EndpointSlices`; `error` is why it is
-    /// not, as far as that is known. Once ready, a process stays so.
-    pub fn waits_for(&self, list: &str, error: Option<&str>) {
-        self.state().missing.insert(list.to_owned(), error.map(str::to_owned));
-    }
-
-    /// The list is complete.
-    pub fn has(&self, list: &str) {
-        self.state().missing.remove(list);
+    /// What the process waits for before it writes anything, such as `the list of EndpointSlices`, each with the reason
+    /// why it is not there, as far as that is known. Replaces what was said before. Once ready, a process stays so.
+    pub fn waits_for(&self, missing: impl IntoIterator<Item = (String, Option<String>)>) {
+        self.state().missing = missing.into_iter().collect();
     }
 
     /// Whether nothing is outstanding for too long: what health check node ports say of the proxy.

@@ -23,7 +23,7 @@ pub struct HealthReport {
     /// Why the node is not eligible; only in `/healthz`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_reason: Option<String>,
-    /// When the kernel was last seen to hold what it should
+    /// When everything in the kernel was last read, compared and found right, or put right
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_verified: Option<Timestamp>,
 }
@@ -72,7 +72,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let wall = "2026-11-21T09:02:00Z".parse().unwrap();
         let mut state = State::new(start, Duration::from_secs(60), NodeState::Unknown);
-        state.update(at(10));
+        state.update(start, at(10));
         state.verify(at(90));
 
         let healthy = json!({

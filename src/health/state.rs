@@ -13,19 +13,17 @@ use crate::model::Family;
 pub struct State {
     /// How long an update may be outstanding
     timeout: Duration,
-    /// The oldest update that the loop has not taken up
-    waiting: Option<Instant>,
-    /// The oldest update that the loop has taken up and not finished
-    taken: Option<Instant>,
+    /// The oldest and the newest update that is outstanding
+    outstanding: Option<(Instant, Instant)>,
     /// When the kernel was last known to hold everything; at first, when the process started
     updated: Instant,
-    /// When the kernel was last compared
+    /// When the kernel was last read and compared
     verified: Option<Instant>,
     /// What is known of the node
     pub(super) node: NodeState,
     /// Lists that are not complete, with the last error of each
     pub(super) missing: BTreeMap<String, Option<String>>,
-    /// The first complete lists are in the kernel
+    /// The kernel was brought in line once
     programmed: bool,
 }
 
@@ -35,8 +33,7 @@ impl State {
     pub fn new(now: Instant, timeout: Duration, node: NodeState) -> Self {
         Self {
             timeout,
-            waiting: None,
-            taken: None,
+            outstanding: None,
             updated: now,
             verified: None,
             node,
@@ -47,21 +44,16 @@ impl State {
 
     /// See [`super::Health::queued`].
     pub fn queue(&mut self, now: Instant) {
-        self.waiting.get_or_insert(now);
-    }
-
-    /// See [`super::Health::begin`].
-    pub fn begin(&mut self) {
-        self.taken = self.outstanding();
-        self.waiting = None;
+        let oldest = self.outstanding.map_or(now, |(oldest, _)| oldest);
+        self.outstanding = Some((oldest, now));
     }
 
     /// See [`super::Health::updated`].
-    pub fn update(&mut self, now: Instant) {
-        self.taken = None;
+    pub fn update(&mut self, begun: Instant, now: Instant) {
+        // Of those that arrived during the pass the newest is known, and stands for them.
+        self.outstanding = self.outstanding.filter(|(_, newest)| *newest > begun).map(|(_, newest)| (newest, newest));
         self.updated = now;
-        self.verified = Some(now);
-        self.programmed |= self.missing.is_empty();
+        self.programmed = true;
     }
 
     /// See [`super::Health::verified`].
@@ -71,7 +63,7 @@ impl State {
 
     /// Whether nothing is outstanding for as long as the timeout.
     pub fn is_current(&self, now: Instant) -> bool {
-        self.outstanding().is_none_or(|since| now.saturating_duration_since(since) < self.timeout)
+        self.outstanding.is_none_or(|(oldest, _)| now.saturating_duration_since(oldest) < self.timeout)
     }
 
     /// What `/livez` says at `now`, which is `wall` on the calendar.
@@ -111,10 +103,6 @@ impl State {
         }
         ReadyReport { ready: self.programmed, current_time: wall, waiting_for }
     }
-
-    fn outstanding(&self) -> Option<Instant> {
-        [self.taken, self.waiting].into_iter().flatten().min()
-    }
 }
 
 /// An earlier moment on the calendar. Ages are measured by the clock that nobody sets, so they stay right when somebody
@@ -132,21 +120,20 @@ mod tests {
 
     enum Step {
         Queue,
-        Begin,
-        Update,
+        /// A pass that began at this second is over
+        Update(u64),
     }
-    use Step::{Begin, Queue, Update};
+    use Step::{Queue, Update};
 
     /// Whether the process is current at a second, after these steps at theirs.
     fn current(steps: &[(u64, Step)], at: u64) -> bool {
         let start = Instant::now();
-        let second = |n| start + Duration::from_secs(n);
+        let second = |n: u64| start + Duration::from_secs(n);
         let mut state = State::new(start, TIMEOUT, NodeState::Eligible);
         for (when, step) in steps {
             match step {
                 Queue => state.queue(second(*when)),
-                Begin => state.begin(),
-                Update => state.update(second(*when)),
+                Update(begun) => state.update(second(*begun), second(*when)),
             }
         }
         state.is_current(second(at))
@@ -158,36 +145,34 @@ mod tests {
         assert!(current(&[(10, Queue)], 69));
         assert!(!current(&[(10, Queue)], 70));
         assert!(!current(&[(10, Queue), (60, Queue)], 70), "the oldest counts");
-        assert!(!current(&[(10, Queue), (20, Begin)], 70), "a loop that hangs in the kernel");
-        assert!(!current(&[(10, Queue), (20, Begin), (30, Queue)], 70), "the same, and news arrive");
-        assert!(!current(&[(10, Queue), (20, Begin), (50, Queue), (51, Begin)], 70), "failed, and tried again");
-        assert!(current(&[(10, Queue), (20, Begin), (65, Update)], 1_000), "done");
-        assert!(current(&[(10, Queue), (80, Begin), (90, Update)], 91), "late, but done");
+        assert!(current(&[(10, Queue), (65, Update(20))], 1_000), "done");
+        assert!(current(&[(10, Queue), (90, Update(80))], 91), "late, but done");
+        assert!(current(&[(10, Queue), (20, Update(15)), (30, Queue)], 89), "the next one");
+        assert!(!current(&[(10, Queue), (20, Update(15)), (30, Queue)], 90));
     }
 
     #[test]
-    fn what_arrives_during_a_sync_is_not_taken_for_done() {
-        let steps = || [(10, Queue), (20, Begin), (30, Queue), (40, Update)];
+    fn what_arrives_during_a_pass_is_not_taken_for_done() {
+        let steps = || [(10, Queue), (30, Queue), (40, Update(20))];
         assert!(current(&steps(), 89));
         assert!(!current(&steps(), 90), "the update of second 30 is outstanding still");
     }
 
     #[test]
-    fn a_process_is_ready_once_complete_lists_were_programmed() {
+    fn a_process_is_ready_once_something_was_programmed() {
         let start = Instant::now();
         let wall: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
         let mut state = State::new(start, TIMEOUT, NodeState::Unknown);
         state.missing.insert("the list of Services".into(), None);
         state.missing.insert("the list of EndpointSlices".into(), Some("connection refused".into()));
-        state.update(start);
         let report = state.readyz(wall);
-        assert!(!report.ready, "an update without complete lists wrote nothing");
+        assert!(!report.ready);
         assert_eq!(report.waiting_for, ["the list of EndpointSlices: connection refused", "the list of Services"]);
         state.missing.clear();
         assert_eq!(state.readyz(wall).waiting_for, ["the first rules in the kernel"]);
-        state.update(start);
+        state.update(start, start);
         assert!(state.readyz(wall).ready);
-        state.missing.insert("the list of Services".into(), Some("gone".into()));
-        assert!(state.readyz(wall).ready, "rules stay in force without an API server");
+        state.missing.insert("the list of Namespaces".into(), Some("forbidden".into()));
+        assert!(state.readyz(wall).ready, "rules are in force without it");
     }
 }

@@ -9,12 +9,13 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{Router, response::IntoResponse};
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -31,9 +32,15 @@ use crate::{
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// All health check node ports of this node.
+/// How long until an address that could not be listened on is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// All health check node ports of this node. They are opened and closed in the background.
 #[derive(Debug)]
-pub struct HealthChecks {
+pub struct HealthChecks(watch::Sender<BTreeMap<Place, usize>>);
+
+/// What is listened on.
+struct Listeners {
     health: Health,
     stop: CancellationToken,
     listening: BTreeMap<Place, Listening>,
@@ -69,20 +76,52 @@ impl fmt::Display for ListenFailure {
 }
 
 impl HealthChecks {
-    /// None yet. They end with `stop`, and answer 503 while `health` is not current.
-    pub fn new(health: Health, stop: CancellationToken) -> Self {
-        Self { health, stop, listening: BTreeMap::new(), failing: BTreeSet::new() }
+    /// None yet. They end with `stop`, and answer 503 while `health` is not current. What cannot be listened on is told
+    /// to `failed`, and tried again every few seconds, and told again. To be called from within the runtime.
+    pub fn start(health: Health, failed: impl FnMut(ListenFailure) + Send + 'static, stop: CancellationToken) -> Self {
+        let (sender, wanted) = watch::channel(BTreeMap::new());
+        let listeners = Listeners { health, stop, listening: BTreeMap::new(), failing: BTreeSet::new() };
+        tokio::spawn(listeners.follow(wanted, failed));
+        Self(sender)
     }
 
-    /// Serves what is wanted on these addresses, of which an unspecified one stands for all of its family, and closes
-    /// what is not wanted any more. To be called after every sync, from within the runtime: what could not be listened
-    /// on is tried again. Returns what cannot be served now.
-    pub async fn set<'a>(
-        &mut self,
+    /// Has these served on these addresses, of which an unspecified one stands for all of its family, and closes what
+    /// is not wanted any more. To be called after every pass; it returns at once.
+    pub fn set<'a>(
+        &self,
         wanted: impl IntoIterator<Item = (&'a ServiceId, &'a HealthCheck)>,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Vec<ListenFailure> {
-        let wanted = places(wanted, addresses);
+    ) {
+        let new = places(wanted, addresses);
+        self.0.send_if_modified(|places| {
+            let differs = *places != new;
+            *places = new;
+            differs
+        });
+    }
+}
+
+impl Listeners {
+    async fn follow(
+        mut self,
+        mut wanted: watch::Receiver<BTreeMap<Place, usize>>,
+        mut failed: impl FnMut(ListenFailure) + Send,
+    ) {
+        loop {
+            let places = wanted.borrow_and_update().clone();
+            let failures = self.set(places).await;
+            let again = !failures.is_empty();
+            failures.into_iter().for_each(&mut failed);
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if again => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Opens and closes. Returns what could not be opened.
+    async fn set(&mut self, wanted: BTreeMap<Place, usize>) -> Vec<ListenFailure> {
         let closed: Vec<Place> = self.listening.keys().filter(|place| !wanted.contains_key(*place)).cloned().collect();
         for place in closed {
             if let Some(old) = self.listening.remove(&place) {

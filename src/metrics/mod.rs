@@ -113,7 +113,6 @@ impl Metrics {
     pub fn synced(&self, times: &SyncTimes) {
         self.0.proxy.synced(times, Timestamp::now());
         self.0.own.synced(times);
-        self.verified();
     }
 
     /// A sync failed as a whole. What the kernel refused of single Services is told by [`Metrics::quarantined`].
@@ -175,7 +174,7 @@ impl Metrics {
         self.0.own.watch_failed(kind);
     }
 
-    /// The kernel holds what it should: it was compared, or its generation has not moved.
+    /// Everything in the kernel was read and compared, and is as it should be.
     pub fn verified(&self) {
         self.0.own.verified(Timestamp::now());
     }

@@ -105,7 +105,7 @@ impl OwnMetrics {
         registry.register("watch_errors", "Watches and lists of a kind that failed", self.watch_errors.clone());
         registry.register(
             "kernel_verified_timestamp_seconds",
-            "When the kernel was last seen to hold what it should, in seconds since 1970",
+            "When everything in the kernel was last read and compared, in seconds since 1970",
             self.verified.clone(),
         );
     }

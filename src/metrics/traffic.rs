@@ -147,3 +147,76 @@ fn labels(port: Option<&PortId>) -> Labels<4> {
     };
     [("service_namespace", namespace), ("service_name", name), ("port_name", port_name), ("protocol", protocol)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    /// The kernel's counter of the frontend of `service`: 10.0.0.N:80 belongs to Service N.
+    fn count(service: u8, packets: u64) -> Count {
+        let frontend = Frontend { address: [10, 0, 0, service].into(), protocol: Protocol::Tcp, port: 80 };
+        Count { frontend, dead_end: false, packets, bytes: 60 * packets }
+    }
+
+    fn dead_end(service: u8, packets: u64) -> Count {
+        Count { dead_end: true, ..count(service, packets) }
+    }
+
+    fn port_of(frontend: &Frontend) -> Option<PortId> {
+        let std::net::IpAddr::V4(address) = frontend.address else { return None };
+        let service = ServiceId::new("shop", &address.octets()[3].to_string());
+        Some(PortId { service, name: "http".into(), protocol: Protocol::Tcp })
+    }
+
+    fn after(limit: usize, readings: &[&[Count]]) -> Traffic {
+        let mut traffic = Traffic::new(limit);
+        for reading in readings {
+            traffic.observe(reading, port_of, |_| true);
+        }
+        traffic
+    }
+
+    /// `[(service or _other, new, unserved)]`
+    fn exported(traffic: &Traffic) -> Vec<(String, u64, u64)> {
+        let name = |port: &Option<PortId>| port.as_ref().map_or(OTHERS.to_owned(), |p| p.service.name.to_string());
+        traffic.totals.iter().map(|(port, totals)| (name(port), totals.new, totals.unserved)).collect()
+    }
+
+    fn line(name: &str, new: u64, unserved: u64) -> (String, u64, u64) {
+        (name.to_owned(), new, unserved)
+    }
+
+    #[test]
+    fn what_others_have_exported_is_not_exported_again() {
+        let traffic = after(9, &[&[count(1, 500)], &[count(1, 507), dead_end(1, 2)]]);
+        assert_eq!(exported(&traffic), [line("1", 7, 2)]);
+    }
+
+    #[test]
+    fn counters_go_on_when_the_kernel_starts_again() {
+        let made_anew = after(9, &[&[count(1, 0)], &[count(1, 10)], &[count(1, 3)]]);
+        assert_eq!(exported(&made_anew), [line("1", 13, 0)]);
+        let away_for_a_while = after(9, &[&[count(1, 0)], &[count(1, 10)], &[], &[count(1, 12)]]);
+        assert_eq!(exported(&away_for_a_while), [line("1", 22, 0)], "another element, of the same frontend");
+        let idle = after(9, &[&[count(1, 0)], &[count(1, 10)], &[count(1, 10)]]);
+        assert_eq!(exported(&idle), [line("1", 10, 0)]);
+    }
+
+    #[test]
+    fn services_beyond_the_limit_are_counted_together() {
+        let zero: Vec<Count> = [2, 3].map(|n| count(n, 0)).to_vec();
+        let mut traffic = after(2, &[&zero, &[count(1, 4), count(2, 5), count(3, 6)]]);
+        let expected = [line(OTHERS, 4, 0), line("2", 5, 0), line("3", 6, 0)];
+        assert_eq!(exported(&traffic), expected, "those that came first keep their series");
+
+        // Service 2 is deleted: its series goes, and there is room for another.
+        traffic.observe(&[count(1, 5), count(3, 6)], port_of, |id| &*id.name != "2");
+        assert_eq!(exported(&traffic), [line(OTHERS, 4, 0), line("1", 1, 0), line("3", 6, 0)]);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_counted() {
+        assert_eq!(exported(&after(0, &[&[count(1, 0)], &[count(1, 9)]])), []);
+    }
+}
