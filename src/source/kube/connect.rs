@@ -152,7 +152,7 @@ async fn find(address: &ApiAddress, around: &Surroundings) -> Result<Found, Kube
     }
     if found.config.cluster_url.scheme_str() == Some("http") {
         found.config.auth_info = AuthInfo::default();
-        found.credentials = "no credentials, because there is no TLS".into();
+        found.credentials = "no credentials (none are sent without TLS)".into();
     }
     Ok(found)
 }
@@ -182,10 +182,9 @@ async fn from_default_kubeconfigs(server: Option<&Uri>, around: &Surroundings) -
     let there: Vec<&PathBuf> = around.kubeconfigs.iter().filter(|path| path.exists()).collect();
     match (there.is_empty(), server) {
         (false, _) => from_kubeconfigs(&there).await,
-        (true, Some(server)) => Ok(Found {
-            config: Config::new(server.clone()),
-            credentials: "no credentials, because none were found".into(),
-        }),
+        (true, Some(server)) => {
+            Ok(Found { config: Config::new(server.clone()), credentials: "no credentials (none were found)".into() })
+        }
         (true, None) => {
             let mut tried: Vec<String> = around.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
             tried.push("$KUBECONFIG".into());

@@ -89,8 +89,8 @@ impl Failure {
             ),
             Failure::Refused(status) => match status.code {
                 401 => format!(
-                    "{attempt}: it does not accept {credentials} (401: {}); a token may have expired or its \
-                     ServiceAccount been deleted, a kubeconfig be that of another cluster",
+                    "{attempt} with {credentials}: it answers 401 ({}); a token may have expired or its ServiceAccount been \
+                     deleted, a kubeconfig be that of another cluster",
                     status.message
                 ),
                 403 => format!(

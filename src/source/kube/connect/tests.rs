@@ -94,7 +94,7 @@ async fn a_named_kubeconfig_comes_before_the_service_account() {
 async fn no_credentials_without_tls() {
     let found = Place::empty().with_service_account().find(Some("http://192.0.2.7:8080")).await.unwrap();
     assert!(found.config.auth_info.token_file.is_none());
-    assert_eq!(found.credentials, "no credentials, because there is no TLS");
+    assert_eq!(found.credentials, "no credentials (none are sent without TLS)");
 }
 
 #[tokio::test]
