@@ -106,9 +106,11 @@ fn owned_tables_survive_a_kill_and_the_next_start_takes_them_over() {
     assert_eq!(handles(), before, "the rules outlive the process");
     let next = sandbox.start("next", &words);
     eventually("they belong to the next one", || refused(&["add", "chain", "ip", "portolan", "foo"]));
-    sandbox.write("web.yaml", &service("web", "10.96.0.10", &["10.1.2.9"]));
+    let new = sandbox.write("new", &(service("web", "10.96.0.10", &["10.1.2.9"]) + NODE));
+    fs::rename(new, &file).unwrap();
     eventually("it follows", || holds("10.1.2.9 . 8080"));
-    assert!(!fs::read_to_string(sandbox.path("next.err")).unwrap().contains("program installed"));
+    let log = fs::read_to_string(sandbox.path("next.err")).unwrap();
+    assert!(!log.contains("program installed"), "{log}");
     assert_eq!(next.terminate(), Some(0));
     sandbox.bare(&["cleanup", "--state-dir", &sandbox.state()]).expect(0);
     assert_eq!(sandbox.ruleset(), "");

@@ -14,6 +14,8 @@ use portolan::{
     tables::{Element, TableState, Transaction},
 };
 
+use tokio::runtime::Builder;
+
 use crate::namespace::{in_namespace, installed, ip, nft as carry_out, programs};
 
 /// A user without any capability.
@@ -49,6 +51,8 @@ fn as_nobody() {
         plane.commit(&add),
         plane.install(&programs()),
         plane.generation().map(drop),
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async { plane.monitor().map(drop) }),
+        NetlinkDataPlane::open_owning().map(drop),
         ConntrackTable::open().unwrap().for_each(Family::V4, Protocol::Udp, |_| entries += 1),
     ];
     for refusal in refusals {

@@ -19,6 +19,7 @@ use tokio::{runtime::Builder, time::timeout};
 use crate::{
     elements::{change, fill},
     namespace::{frontend, in_namespace, installed, nft, programs, run, target},
+    owned::in_owning_namespace,
 };
 
 /// How long a change may take that must come.
@@ -113,6 +114,27 @@ fn what_we_do_ourselves_is_not_told() {
         // What nft does for somebody else is no run of ours, a moment later either.
         nft("table ip portolan");
         assert_eq!(next(monitor).await.what, [touched(Family::V4, "portolan", Touch::TableChanged)]);
+    });
+}
+
+#[test]
+fn what_an_owner_does_is_not_told_though_it_changes_its_socket() {
+    in_owning_namespace(|| {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let mut plane = NetlinkDataPlane::open_owning().unwrap();
+            let mut monitor = plane.monitor().unwrap();
+            plane.install(&programs()).unwrap();
+            for timeout in [60, 90] {
+                let name = "a/b/tcp".into();
+                let group = AffinityGroup { family: Family::V4, name, timeout, all: true, local: false };
+                plane.commit(&Transaction { write_groups: vec![group], ..Transaction::default() }).unwrap();
+            }
+            fill(&mut plane);
+            assert_quiet(&mut plane, &mut monitor);
+            drop(plane);
+            nft("add chain ip portolan foo");
+            assert_eq!(next(&mut monitor).await.what, [touched(Family::V4, "portolan", Touch::Chains)]);
+        });
     });
 }
 

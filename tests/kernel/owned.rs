@@ -21,7 +21,7 @@ fn owning() -> NetlinkDataPlane {
 }
 
 /// Runs a test in a namespace, if the kernel can do what is tested.
-fn in_owning_namespace(test: impl FnOnce() + Send) {
+pub fn in_owning_namespace(test: impl FnOnce() + Send) {
     in_namespace(|| match NetlinkDataPlane::open_owning() {
         Ok(_) => test(),
         Err(error) => {
