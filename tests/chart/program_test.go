@@ -2,6 +2,7 @@ package chart
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,12 +144,36 @@ func TestTheChartInstallsThisVersion(t *testing.T) {
 	expect(t, "image", container(t, mustRender(t, "image.digest", digest))["image"], "ghcr.io/portolan-net/portolan@"+digest)
 }
 
-// Every setting is a flag of `portolan run`, and the program takes the file. PORTOLAN names the program.
-func TestTheProgramTakesTheConfiguration(t *testing.T) {
+// effective has the program read a configuration file, with this environment, and returns what it makes of it. PORTOLAN names
+// the program.
+func effective(t *testing.T, file []byte, environment ...string) map[string]any {
+	t.Helper()
 	program := os.Getenv("PORTOLAN")
 	if program == "" {
 		t.Skip("SKIPPED: PORTOLAN does not name the program; `make chart` builds it")
 	}
+	given, taken := filepath.Join(t.TempDir(), "given"), filepath.Join(t.TempDir(), "taken")
+	if err := os.WriteFile(given, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(program, "run", "--config", given, "--node", "node-1", "--write-config-to", taken)
+	command.Env = environment
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s\n%s", command.Args, err, output, file)
+	}
+	text, err := os.ReadFile(taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := yaml.UnmarshalStrict(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// Every setting is a flag of `portolan run`, and the program takes the file.
+func TestTheProgramTakesTheConfiguration(t *testing.T) {
 	for name, pairs := range map[string][]any{
 		"default":  nil,
 		"switched": {"conntrack.manage", true, "kubeProxy.cleanup", true, "metrics.expose", true, "config.events", false},
@@ -160,29 +185,49 @@ func TestTheProgramTakesTheConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := mustRender(t, pairs...).configuration(t)
-			given, taken := filepath.Join(t.TempDir(), "given.yaml"), filepath.Join(t.TempDir(), "taken.yaml")
 			text, err := yaml.Marshal(config)
-			if err == nil {
-				err = os.WriteFile(given, text, 0o600)
-			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			command := exec.Command(program, "run", "--config", given, "--node", "node-1", "--write-config-to", taken)
-			if output, err := command.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %v\n%s\n%s", command.Args, err, output, text)
-			}
-			var effective map[string]any
-			if text, err = os.ReadFile(taken); err == nil {
-				err = yaml.UnmarshalStrict(text, &effective)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			taken := effective(t, text)
 			for name, value := range config {
-				expect(t, name, comparable(effective[name]), comparable(value))
+				expect(t, name, comparable(taken[name]), comparable(value))
 			}
 		})
+	}
+}
+
+// What the chart decides by environment counts more than what kube-proxy's file says.
+func TestTheProgramTakesTheEnvironment(t *testing.T) {
+	r := mustRender(t, "kubeProxy.configMap", "kube-proxy", "kubeProxy.cleanup", true, "config.metricsBindAddress", "127.0.0.1:9100")
+	var environment []string
+	for _, variable := range container(t, r)["env"].([]any) {
+		if variable := variable.(map[string]any); variable["value"] != nil {
+			environment = append(environment, fmt.Sprintf("%v=%v", variable["name"], variable["value"]))
+		}
+	}
+	taken := effective(t, []byte(`
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}
+clusterCIDR: 10.244.0.0/16
+mode: nftables
+healthzBindAddress: 127.0.0.1:1
+metricsBindAddress: 127.0.0.1:2
+oomScoreAdj: -999
+conntrack: {maxPerCore: 1000, tcpEstablishedTimeout: 1h}
+`), environment...)
+	for name, want := range map[string]any{
+		"apiserver":                      "https://192.0.2.10:6443",
+		"clusterCidr":                    []any{"10.244.0.0/16"},
+		"healthzBindAddress":             "0.0.0.0:10256",
+		"metricsBindAddress":             "127.0.0.1:9100",
+		"oomScoreAdj":                    float64(-997),
+		"conntrackMaxPerCore":            float64(0),
+		"conntrackTcpTimeoutEstablished": "0s",
+		"cleanupKubeProxy":               true,
+	} {
+		expect(t, name, comparable(taken[name]), comparable(want))
 	}
 }
 
