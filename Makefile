@@ -67,7 +67,7 @@ else
 endif
 
 chart: ## Check the Helm chart: lint, every combination of its switches, its table of values (needs Go)
-	if ! command -v go >/dev/null; then
+	@if ! command -v go >/dev/null; then
 	  echo "SKIPPED make chart: Go is not installed, and Helm's engine is a Go library. The toolchain: https://go.dev/dl"
 	  exit 0
 	fi

@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -240,43 +239,3 @@ func comparable(value any) any {
 	}
 	return value
 }
-
-// dashboard returns the one in the ConfigMap.
-func dashboard(t *testing.T) (string, object) {
-	t.Helper()
-	r := mustRender(t, "metrics.dashboard.enabled", true)
-	text := r.object(t, "ConfigMap/portolan-dashboard").at("data", "portolan.json").(string)
-	var parsed object
-	if err := json.Unmarshal([]byte(text), &parsed); err != nil {
-		t.Fatal(err)
-	}
-	return text, parsed
-}
-
-func TestTheDashboard(t *testing.T) {
-	_, board := dashboard(t)
-	panels, _ := board["panels"].([]any)
-	if len(panels) < 6 {
-		t.Fatalf("%d panels", len(panels))
-	}
-	ids := map[any]bool{}
-	for _, panel := range panels {
-		panel := object(panel.(map[string]any))
-		if ids[panel["id"]] {
-			t.Errorf("two panels have the id %v", panel["id"])
-		}
-		ids[panel["id"]] = true
-		targets, _ := panel["targets"].([]any)
-		if panel["title"] == nil || panel["gridPos"] == nil || len(targets) == 0 {
-			t.Errorf("panel %v: a title, a place and a question are needed", panel["id"])
-		}
-		for i := range targets {
-			if expr, _ := panel.at("targets", i, "expr").(string); !metricName.MatchString(expr) {
-				t.Errorf("panel %v asks for no metric of ours: %s", panel["title"], expr)
-			}
-		}
-	}
-}
-
-// metricName finds our metrics in a query.
-var metricName = regexp.MustCompile(`\b(portolan|kubeproxy)_[a-z_]+`)
