@@ -2,8 +2,10 @@ package chart
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
@@ -27,7 +29,7 @@ var switches = []choice{
 	{"serviceAccount.create", []any{false, true}},
 	{"rbac.create", []any{false, true}},
 	{"config.events", []any{false, true}},
-	{"config.healthzBindAddress", []any{"0.0.0.0:10256", "[::]:10256", "127.0.0.1:10256"}},
+	{"config.healthzBindAddress", []any{"[::]:10256", "127.0.0.1:10256"}},
 	{"apiServer", []any{"", "192.0.2.10:6443"}},
 }
 
@@ -103,35 +105,55 @@ func refusals(pairs []any) (reasons []string) {
 
 func TestEveryCombinationOfSwitchesIsValid(t *testing.T) {
 	schemas := loadSchemas(t)
-	rendered, refused := 0, 0
-	combinations(func(pairs []any) {
-		result, err := render(with(pairs...))
-		if reasons := refusals(pairs); len(reasons) > 0 {
-			refused++
-			expected := func(reason string) bool { return err != nil && strings.Contains(err.Error(), reason) }
-			if !slices.ContainsFunc(reasons, expected) {
-				t.Fatalf("%v: must be refused because %v, got %v", pairs, reasons, err)
-			}
-			return
-		}
-		if err != nil {
-			t.Fatalf("%v: %v", pairs, err)
-		}
-		rendered++
-		for key, o := range result.objects {
-			if err := schemas.validate(o); err != nil {
-				t.Fatalf("%v: %s: %v", pairs, key, err)
-			}
-		}
-		notPrivileged(t, result, chosen(pairs, "conntrack.manage") == true)
-		if t.Failed() {
-			t.Fatalf("with %v", pairs)
+	var all [][]any
+	combinations(func(pairs []any) { all = append(all, pairs) })
+	var rendered, refused atomic.Int64
+	t.Run("all", func(t *testing.T) {
+		// Linting reads the chart anew each time, which takes a while: a share for each CPU.
+		for share := range slices.Chunk(all, len(all)/runtime.NumCPU()+1) {
+			t.Run("share", func(t *testing.T) {
+				t.Parallel()
+				for _, pairs := range share {
+					if refusedOrValid(t, schemas, pairs) {
+						rendered.Add(1)
+					} else {
+						refused.Add(1)
+					}
+				}
+			})
 		}
 	})
-	t.Logf("%d combinations rendered and valid, %d refused", rendered, refused)
-	if rendered < 1000 || refused < 1000 {
-		t.Error("too few: the list of switches must be wrong")
+	t.Logf("%d combinations rendered and valid, %d refused", rendered.Load(), refused.Load())
+	if total := rendered.Load() + refused.Load(); total != 2048 || rendered.Load() < 1000 {
+		t.Errorf("%d combinations, not 2048: the list of switches must have changed", total)
 	}
+}
+
+// refusedOrValid checks one combination; true if it is one that is rendered.
+func refusedOrValid(t *testing.T, schemas *schemas, pairs []any) bool {
+	t.Helper()
+	result, err := render(with(pairs...))
+	if reasons := refusals(pairs); len(reasons) > 0 {
+		expected := func(reason string) bool { return err != nil && strings.Contains(err.Error(), reason) }
+		if !slices.ContainsFunc(reasons, expected) {
+			t.Fatalf("%v: must be refused because %v, got %v", pairs, reasons, err)
+		}
+		return false
+	}
+	if err != nil {
+		t.Fatalf("%v: %v", pairs, err)
+	}
+	for key, o := range result.objects {
+		if err := schemas.validate(o); err != nil {
+			t.Fatalf("%v: %s: %v", pairs, key, err)
+		}
+	}
+	strictlyLinted(t, with(pairs...))
+	notPrivileged(t, result, chosen(pairs, "conntrack.manage") == true)
+	if t.Failed() {
+		t.Fatalf("with %v", pairs)
+	}
+	return true
 }
 
 func TestEveryValueSetIsValid(t *testing.T) {
@@ -150,23 +172,19 @@ func TestEveryValueSetIsValid(t *testing.T) {
 	}
 }
 
-func TestStrictLint(t *testing.T) {
-	for _, values := range []map[string]any{
-		{},
-		with(),
-		with(full()...),
-		with("conntrack.manage", true, "kubeProxy.cleanup", true),
-		with("kubeProxy.configMap", "kube-proxy", "apiServer", ""),
-		with("metrics.expose", true, "metrics.serviceMonitor.enabled", true, "metrics.dashboard.enabled", true),
-		with("rbac.create", false, "serviceAccount.create", false),
-	} {
-		linter := lint.RunAll(chartFolder, values, "kube-system")
-		for _, message := range linter.Messages {
-			if message.Severity >= support.WarningSev {
-				t.Errorf("%v: %v", values, message)
-			}
+// strictlyLinted lints as `helm lint --strict` does: warnings are errors.
+func strictlyLinted(t *testing.T, values map[string]any) {
+	t.Helper()
+	for _, message := range lint.RunAll(chartFolder, values, "kube-system").Messages {
+		if message.Severity >= support.WarningSev {
+			t.Errorf("%v: %v", values, message)
 		}
 	}
+}
+
+func TestStrictLintOfTheValuesThatShipAndOfAll(t *testing.T) {
+	strictlyLinted(t, map[string]any{})
+	strictlyLinted(t, with(full()...))
 }
 
 func TestEveryBooleanIsASwitchOrASetting(t *testing.T) {
