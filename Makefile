@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build test demo bench lint rules-json
+.PHONY: help deps build test chart demo bench lint rules-json
 
 # nft, conntrack and others live in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -65,6 +65,18 @@ else
 	echo "There is neither root nor sudo without a password. Of the tests that need it these were SKIPPED:"
 	grep SKIPPED "$$log" || echo "none"
 endif
+
+chart: ## Check the Helm chart: lint, every combination of its switches, its table of values (needs Go)
+	@if ! command -v go >/dev/null; then
+	  echo "SKIPPED make chart: Go is not installed, and Helm's engine is a Go library. The toolchain: https://go.dev/dl"
+	  exit 0
+	fi
+	cargo build --locked
+	cd tests/chart
+	unformatted=$$(gofmt -l .)
+	if [ -n "$$unformatted" ]; then echo "Not as gofmt writes it: $$unformatted" >&2; exit 1; fi
+	go vet ./...
+	PORTOLAN=$(abspath $(TARGET_DIR))/debug/portolan UPDATE_EXPECT=$(UPDATE_EXPECT) go test -count=1 -v ./... | grep -v '^=== RUN'
 
 demo: deps build ## Show a Service at work in a cluster of network namespaces (DEMO=manifest)
 	$(SUDO) $(TARGET_DIR)/release/portolan lab -f $(DEMO)

@@ -134,6 +134,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// A program that was started in another way.
+    pub fn of(child: Child) -> Self {
+        Self { child }
+    }
+
     /// Asks it to end, and waits; its exit code. Panics if it does not.
     pub fn terminate(mut self) -> Option<i32> {
         // `ip netns exec` has become the program: the process is the same.

@@ -21,7 +21,8 @@ pub fn console_pages() -> Vec<String> {
 
 fn all_pages() -> Vec<String> {
     let mut pages = console_pages();
-    pages.extend(["ARCHITECTURE.md", "CHANGELOG.md", "rules/README.md"].map(str::to_owned));
+    pages
+        .extend(["ARCHITECTURE.md", "CHANGELOG.md", "charts/portolan/README.md", "rules/README.md"].map(str::to_owned));
     pages
 }
 
