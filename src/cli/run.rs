@@ -20,9 +20,9 @@ use super::{
 use crate::{
     agent::Agent,
     config::Config,
-    events::Events,
+    events::{Events, Reason},
     health::{Health, NodeState},
-    http::{HealthChecks, Server, health_routes, metrics_routes},
+    http::{HealthChecks, ListenFailure, Server, health_routes, metrics_routes},
     kernel::{NetlinkDataPlane, monitor::RulesetMonitor},
     metrics::{Metrics, Refresh},
     model::{Node, Settings},
@@ -127,8 +127,21 @@ impl Run {
             Some(client) => Events::start(client, node, self.stop.clone()),
             None => Events::off(),
         };
-        let checks = HealthChecks::new(self.health.clone(), self.stop.clone());
-        let reporter = Reporter { health: self.health, metrics: self.metrics, events, checks, kube_proxy: self.kube_proxy, requests, asking: None };
+        let told = events.clone();
+        let failed = move |failure: ListenFailure| {
+            told.warn(&failure.service, Reason::FailedToStartServiceHealthcheck, failure.to_string());
+        };
+        let checks = HealthChecks::start(self.health.clone(), failed, self.stop.clone());
+        let reporter = Reporter {
+            health: self.health,
+            metrics: self.metrics,
+            events,
+            checks,
+            kube_proxy: self.kube_proxy,
+            requests,
+            asking: None,
+            counting: false,
+        };
         let sync = &self.config.sync;
         let timing = Timing { least: sync.min_sync_period, longest_retry: sync.sync_period };
         let reconciler = Reconciler::new(inputs, keeper, reporter, timing, monitor).await;

@@ -14,12 +14,9 @@ use crate::{
         Node, Notice, ServiceId, Severity, SliceId,
         ingest::{Reader, Reading},
     },
-    objects::{Metadata, Object, ObjectRef},
+    objects::{Object, ObjectRef},
     source::kube::{Change, Kind},
 };
-
-/// When the change was made that led to this version of an EndpointSlice: RFC 3339.
-const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// Keeps what one change after the other needs to be understood, and what has changed since the last pass.
 #[derive(Debug)]
@@ -136,6 +133,10 @@ impl ClusterInputs {
 
     fn put(&mut self, object: &Object, desired: &mut Desired) -> Vec<Notice> {
         let (reading, notices) = self.reader.read(object, None);
+        let trigger = match object {
+            Object::EndpointSlice(slice) => slice.change_trigger(),
+            _ => None,
+        };
         match reading {
             Reading::Service(service) => {
                 if self.refused.remove(&service.id) {
@@ -147,7 +148,7 @@ impl ClusterInputs {
                 self.move_slice(&slice.id, Some(&slice.service), desired);
                 if desired.put_slice(slice) {
                     self.changed.slices += 1;
-                    self.changed.triggers.extend(trigger(object.metadata()));
+                    self.changed.triggers.extend(trigger);
                 }
             }
             Reading::Node(node) => {
@@ -240,8 +241,4 @@ impl ClusterInputs {
 
 fn slice_id(namespace: &str, name: &str) -> SliceId {
     SliceId { namespace: namespace.into(), name: name.into() }
-}
-
-fn trigger(metadata: &Metadata) -> Option<Timestamp> {
-    metadata.annotations.get(TRIGGER_ANNOTATION)?.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! The API server as the loop's input.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     future::pending,
     net::IpAddr,
     time::{Duration, Instant},
@@ -77,15 +77,9 @@ impl<D: Describe> ClusterFeed<D> {
 
     /// What readiness waits for.
     fn tell_missing(&self) {
-        let missing: BTreeSet<Kind> = self.inputs.missing().collect();
-        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace) {
-            let list = format!("the list of {}s", kind.name());
-            if missing.contains(&kind) && (self.patience.is_some() || is_indispensable(kind)) {
-                self.health.waits_for(&list, self.troubles.get(&kind).map(String::as_str));
-            } else {
-                self.health.has(&list);
-            }
-        }
+        let waited_for = |kind: &Kind| *kind != Kind::Namespace && (self.patience.is_some() || is_indispensable(*kind));
+        let reason = |kind: Kind| (format!("the list of {}s", kind.name()), self.troubles.get(&kind).cloned());
+        self.health.waits_for(self.inputs.missing().filter(waited_for).map(reason));
     }
 
     /// What a change says beyond the desired state.

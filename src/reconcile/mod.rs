@@ -55,10 +55,8 @@ pub trait Inputs {
 pub trait Observer {
     /// Inputs were applied. If that changed anything, a pass follows once it may.
     fn changed(&mut self, changed: &Changed);
-    /// A pass begins.
-    fn begins(&mut self);
     /// A pass is over.
-    fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) -> impl Future<Output = ()>;
+    fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper);
     /// Waits until somebody asks for what only the keeper knows. May be cancelled.
     fn asked(&mut self) -> impl Future<Output = ()>;
     /// Answers.
@@ -155,7 +153,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
                 change = foreign_change(&mut self.monitor) => self.doubt(change?)?,
                 changed = self.interfaces.changed() => self.read_addresses(changed).await?,
                 () = self.observer.asked() => self.observer.answer(&mut self.keeper),
-                () = until(due) => self.pass().await,
+                () = until(due) => self.pass(),
                 () = until(self.verify) => self.begin_verification(),
             }
         }
@@ -212,14 +210,13 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
         Ok(())
     }
 
-    async fn pass(&mut self) {
+    fn pass(&mut self) {
         if self.unapplied {
             self.apply();
             if self.unapplied {
                 return;
             }
         }
-        self.observer.begins();
         let begun = Instant::now();
         let result = self.keeper.sync();
         let now = Instant::now();
@@ -245,7 +242,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
             let again = self.pacing.due().map_or(0, |due| due.duration_since(now).as_secs());
             error!(retry_seconds = again, "{failure}; the rules stay as they are");
         }
-        self.observer.passed(&pass, &mut self.keeper).await;
+        self.observer.passed(&pass, &mut self.keeper);
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Reporter {
     /// Who waits for the metrics to be brought up to date
     pub requests: RefreshRequests,
     pub asking: Option<oneshot::Sender<()>>,
+    /// The kernel's counters were read once: what metrics tell counts from there
+    pub counting: bool,
 }
 
 impl Observer for Reporter {
@@ -42,11 +44,7 @@ impl Observer for Reporter {
         }
     }
 
-    fn begins(&mut self) {
-        self.health.begin();
-    }
-
-    async fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) {
+    fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) {
         log_foreign(&pass.foreign);
         let Ok(synced) = &pass.result else {
             self.metrics.sync_failed();
@@ -61,7 +59,10 @@ impl Observer for Reporter {
         self.tell_health(pass);
         self.tell_metrics(pass, synced);
         self.tell_refused(synced);
-        self.tell_load_balancers(keeper).await;
+        self.tell_load_balancers(keeper);
+        if !std::mem::replace(&mut self.counting, true) {
+            self.read_counters(keeper);
+        }
     }
 
     async fn asked(&mut self) {
@@ -85,7 +86,7 @@ impl Observer for Reporter {
 
 impl Reporter {
     fn tell_health(&self, pass: &Pass) {
-        self.health.updated();
+        self.health.updated(pass.begun);
         if pass.verified {
             self.health.verified();
         }
@@ -121,13 +122,11 @@ impl Reporter {
         }
     }
 
-    async fn tell_load_balancers(&mut self, keeper: &mut impl Keeper) {
+    fn tell_load_balancers(&mut self, keeper: &mut impl Keeper) {
         let desired = keeper.desired();
         let addresses = health_check_addresses(&desired.world().node, desired.settings());
         let wanted = desired.reports().iter().filter_map(|(id, report)| Some((id, report.health_check.as_ref()?)));
-        for failure in self.checks.set(wanted, &addresses).await {
-            self.events.warn(&failure.service, Reason::FailedToStartServiceHealthcheck, failure.to_string());
-        }
+        self.checks.set(wanted, &addresses);
     }
 
     fn read_counters(&self, keeper: &mut impl Keeper) {
