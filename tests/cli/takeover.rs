@@ -21,7 +21,8 @@ const STAYS: &str = "ip daddr 192.0.2.1 drop";
 fn nothing_starts_beside_a_living_kube_proxy() {
     let Some(sandbox) = Sandbox::new("nothing_starts_beside_a_living_kube_proxy") else { return };
     let program = sandbox.path("kube-proxy");
-    fs::copy("/bin/sleep", &program).unwrap();
+    // Not by this process, whose open file others would inherit: then it could not be run ("text file busy").
+    sandbox.ok("cp", &["/bin/sleep", program.to_str().unwrap()]);
     let mut alive = sandbox.command(program.to_str().unwrap()).arg("600").spawn().unwrap();
     let comm = format!("/proc/{}/comm", alive.id());
     eventually("the process has its name", || fs::read_to_string(&comm).is_ok_and(|name| name == "kube-proxy\n"));
