@@ -28,7 +28,7 @@ fn options() -> String {
         }
     }
     let mut text =
-        "| flag | in the file | default | meaning | in a KubeProxyConfiguration |\n|---|---|---|---|---|\n".to_owned();
+        "| flag | environment | in the file | default | meaning | in a KubeProxyConfiguration |\n|---|---|---|---|---|---|\n".to_owned();
     for option in Config::command().get_arguments() {
         let flag = option.get_long().unwrap();
         let aliases = option.get_visible_aliases().unwrap_or_default();
@@ -43,7 +43,9 @@ fn options() -> String {
             }
         };
         let fields = fields.get(flag).map(|fields| fields.join(", ")).unwrap_or_default();
-        text += &format!("| `--{flag}`{aliases} | `{}` | {default} | {help} | {fields} |\n", file_key(flag));
+        let variable = option.get_env().and_then(|name| name.to_str()).unwrap();
+        text +=
+            &format!("| `--{flag}`{aliases} | `{variable}` | `{}` | {default} | {help} | {fields} |\n", file_key(flag));
     }
     text
 }
