@@ -140,7 +140,9 @@ fn without_root_apply_says_what_is_missing_and_render_works() {
     let folder = sandbox.path("public");
     std::fs::create_dir(&folder).unwrap();
     let program = folder.join("portolan");
-    std::fs::copy(super::sandbox::PORTOLAN, &program).unwrap();
+    // By another process: a descriptor of ours would be inherited by whatever another test starts just now, and the copy
+    // could not be run ("text file busy").
+    sandbox.ok("cp", &[super::sandbox::PORTOLAN, program.to_str().unwrap()]);
     sandbox.ok("chmod", &["-R", "a+rX", sandbox.path("").to_str().unwrap()]);
     let as_nobody = |words: &[&str]| {
         let state = folder.join("state");

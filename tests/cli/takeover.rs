@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{
     manifests::web,
-    sandbox::{Sandbox, eventually},
+    sandbox::{PORTOLAN, Ran, Sandbox, eventually},
 };
 
 /// What a kube-proxy of either kind leaves, much shortened.
@@ -21,7 +21,8 @@ const STAYS: &str = "ip daddr 192.0.2.1 drop";
 fn nothing_starts_beside_a_living_kube_proxy() {
     let Some(sandbox) = Sandbox::new("nothing_starts_beside_a_living_kube_proxy") else { return };
     let program = sandbox.path("kube-proxy");
-    fs::copy("/bin/sleep", &program).unwrap();
+    // Not by this process, whose open file others would inherit: then it could not be run ("text file busy").
+    sandbox.ok("cp", &["/bin/sleep", program.to_str().unwrap()]);
     let mut alive = sandbox.command(program.to_str().unwrap()).arg("600").spawn().unwrap();
     let comm = format!("/proc/{}/comm", alive.id());
     eventually("the process has its name", || fs::read_to_string(&comm).is_ok_and(|name| name == "kube-proxy\n"));
@@ -68,6 +69,20 @@ fn what_kube_proxy_left_is_named_and_on_demand_removed_once_ours_is_there() {
     });
     assert!(sandbox.ruleset().contains(STAYS) && sandbox.ruleset().contains("10.1.2.3 . 8080"));
     assert_eq!(running.terminate(), Some(0));
+}
+
+#[test]
+fn tables_that_cannot_be_read_are_named_with_what_to_do() {
+    let Some(sandbox) = Sandbox::new("tables_that_cannot_be_read_are_named_with_what_to_do") else { return };
+    // Listing a table of the old iptables brings it into use, where the kernel still has it.
+    let has_old_iptables =
+        sandbox.command("iptables-legacy").args(["-t", "nat", "-S"]).output().unwrap().status.success();
+    let words = ["PATH=/nowhere", PORTOLAN, "cleanup", "--kube-proxy"];
+    let ran = Ran::of(sandbox.command("env").args(words).output().unwrap()).expect(0);
+    assert_eq!(ran.stdout, "removed of kube-proxy: nothing\n");
+    let warning =
+        "warning: the old iptables' table ip nat is in use, and `iptables-legacy-save`, which could read it, is not";
+    assert_eq!(ran.stderr.starts_with(warning), has_old_iptables, "{ran:#?}");
 }
 
 #[test]

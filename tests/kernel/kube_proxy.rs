@@ -187,7 +187,8 @@ fn somebody_who_answers_as_kube_proxy_is_found_and_portolan_is_not() {
     in_namespace(|| {
         assert_eq!(find_alive(Path::new("/proc")), None);
         let listener = TcpListener::bind("127.0.0.1:10249").unwrap();
-        let answers = ["Content-Type: text/plain".to_owned(), format!("{MARK}: 0.1.0")];
+        let sent = "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff";
+        let answers = [sent.to_owned(), format!("{sent}\r\n{MARK}: 0.1.0")];
         thread::scope(|scope| {
             scope.spawn(|| {
                 for header in answers {

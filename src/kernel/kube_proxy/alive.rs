@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PORT: u16 = 10249;
 /// The header with which Portolan's own servers answer every request, so that they are not taken for kube-proxy's.
 pub const MARK: &str = "x-portolan";
+/// A header that kube-proxy sends with its mode, and few others with a single word.
+const KUBE_PROXYS: &str = "x-content-type-options";
 /// Programs that hold kube-proxy among others; their first argument says which.
 const BUNDLES: [&str; 1] = ["hyperkube"];
 
@@ -112,9 +114,11 @@ fn mode(answer: &str) -> Option<String> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let succeeded = lines.next()?.split(' ').nth(1) == Some("200");
-    let is_ours = lines.any(|line| line.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case(MARK)));
+    let names: Vec<String> = lines.filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
+    let has = |name: &str| names.iter().any(|other| other == name);
     let mode = body.trim();
-    (succeeded && !is_ours && ["iptables", "ipvs", "nftables"].contains(&mode)).then(|| mode.to_owned())
+    (succeeded && has(KUBE_PROXYS) && !has(MARK) && ["iptables", "ipvs", "nftables"].contains(&mode))
+        .then(|| mode.to_owned())
 }
 
 #[cfg(test)]
@@ -149,10 +153,12 @@ mod tests {
     fn an_answer_is_kube_proxys_only_if_it_is_a_mode_and_not_ours() {
         let answer =
             |status: &str, header: &str, body: &str| mode(&format!("HTTP/1.0 {status}\r\n{header}\r\n\r\n{body}"));
-        assert_eq!(answer("200 OK", "Content-Type: text/plain; charset=utf-8", "iptables"), Some("iptables".into()));
-        assert_eq!(answer("200 OK", "X-Portolan: 0.1.0", "nftables"), None);
-        assert_eq!(answer("404 Not Found", "A: b", "nftables"), None);
-        assert_eq!(answer("200 OK", "A: b", "<html>"), None);
+        let sent = "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff";
+        assert_eq!(answer("200 OK", sent, "iptables"), Some("iptables".into()));
+        assert_eq!(answer("200 OK", &format!("{sent}\r\nX-Portolan: 0.1.0"), "nftables"), None);
+        assert_eq!(answer("200 OK", "Content-Type: text/plain", "nftables"), None);
+        assert_eq!(answer("404 Not Found", sent, "nftables"), None);
+        assert_eq!(answer("200 OK", sent, "<html>"), None);
         assert_eq!(mode("SSH-2.0-OpenSSH"), None);
     }
 }

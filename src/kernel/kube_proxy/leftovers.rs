@@ -238,12 +238,13 @@ fn plan_of<'a>(chains: &'a [String], rules: &'a [Rule]) -> Plan<'a> {
 
 /// The chain that a rule of iptables-nft leads to: the one in its verdict.
 fn target(rule: &Rule) -> Option<&str> {
-    Attributes(&rule.expressions).iter().find_map(|(_, expression)| {
-        let expression = Attributes(expression);
-        let data = expression.nested(NFTA_EXPR_DATA).nested(NFTA_IMMEDIATE_DATA);
-        (expression.text(NFTA_EXPR_NAME) == Some("immediate"))
-            .then(|| data.0)
-            .and_then(|data| Attributes(Attributes(data).get(NFTA_DATA_VERDICT)?).text(NFTA_VERDICT_CHAIN))
+    let mut expressions = Attributes(&rule.expressions).iter().map(|(_, expression)| Attributes(expression));
+    expressions.find_map(|expression| match expression.text(NFTA_EXPR_NAME) {
+        Some("immediate") => {
+            let verdict = expression.nested(NFTA_EXPR_DATA).nested(NFTA_IMMEDIATE_DATA).nested(NFTA_DATA_VERDICT);
+            verdict.text(NFTA_VERDICT_CHAIN)
+        }
+        _ => None,
     })
 }
 
