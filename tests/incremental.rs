@@ -60,9 +60,9 @@ fn assert_references(state: &TableState) {
 
 fn take(desired: &mut Desired, step: Step) {
     match step {
-        Step::PutService(service) => desired.put_service(service),
+        Step::PutService(service) => _ = desired.put_service(service),
         Step::RemoveService(id) => desired.remove_service(&id),
-        Step::PutSlice(slice) => desired.put_slice(slice),
+        Step::PutSlice(slice) => _ = desired.put_slice(slice),
         Step::MoveNode(node) => {
             let mut world = desired.world().clone();
             world.node = node;

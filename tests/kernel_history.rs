@@ -38,9 +38,9 @@ fn started(world: World) -> (Agent<NetlinkDataPlane>, Synced) {
 
 fn take(agent: &mut Agent<NetlinkDataPlane>, step: Step) {
     match step {
-        Step::PutService(service) => agent.desired().put_service(service),
+        Step::PutService(service) => _ = agent.desired().put_service(service),
         Step::RemoveService(id) => agent.desired().remove_service(&id),
-        Step::PutSlice(slice) => agent.desired().put_slice(slice),
+        Step::PutSlice(slice) => _ = agent.desired().put_slice(slice),
         Step::MoveNode(node) => {
             let mut world = agent.desired().world().clone();
             world.node = node;

@@ -11,14 +11,18 @@ use std::{
 };
 
 use common::without_slot_order;
+use ipnet::IpNet;
 use portolan::{
     agent::{Agent, Synced},
     desired::Desired,
-    kernel::{DataPlane, KernelError, MemoryDataPlane},
+    health::{Health, NodeState},
+    kernel::{Count, DataPlane, KernelError, MemoryDataPlane},
+    metrics::Metrics,
     model::{Node, ServiceId, Settings, World, ingest},
     objects::Object,
     reconcile::{Changed, ClusterFeed, ClusterInputs, Keeper, Observer, Pass, Reconciler, Timing},
     source::kube::{Change, Kind},
+    tables::Contents,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -101,6 +105,14 @@ impl Keeper for Watched {
         self.tables.lock().unwrap().push(tables);
         synced
     }
+
+    fn contents(&self) -> &Contents {
+        self.agent.contents()
+    }
+
+    fn counters(&mut self) -> Result<Vec<Count>, KernelError> {
+        Ok(Vec::new())
+    }
 }
 
 struct Passes(mpsc::UnboundedSender<Changed>);
@@ -124,6 +136,7 @@ struct Loop {
     changes: mpsc::Sender<Change>,
     passes: mpsc::UnboundedReceiver<Changed>,
     tables: Arc<Mutex<Vec<BTreeSet<String>>>>,
+    health: Health,
     shutdown: CancellationToken,
 }
 
@@ -136,12 +149,14 @@ impl Loop {
             let (sender, passes) = mpsc::unbounded_channel();
             let tables = Arc::new(Mutex::new(Vec::new()));
             let keeper = Watched { agent: Agent::new(MemoryDataPlane::new()), tables: tables.clone() };
-            let settings = |_: &Node| (common::settings(), Vec::new());
-            let feed = ClusterFeed::new("here", receiver, settings, patience);
+            let describe = |node: Node, _: &[IpNet]| (node, common::settings(), Vec::new());
+            let inputs = ClusterInputs::new("here", Vec::new());
+            let health = Health::new(Duration::from_secs(60), NodeState::Unknown);
+            let feed = ClusterFeed::new(inputs, receiver, describe, patience, health.clone(), Metrics::new(0));
             let timing = Timing { least: Duration::from_millis(1), longest_retry: Duration::from_secs(1) };
             let reconciler = Reconciler::new(feed, keeper, Passes(sender), timing, None).await.unwrap();
             let shutdown = CancellationToken::new();
-            let mut ends = Loop { changes, passes, tables, shutdown: shutdown.clone() };
+            let mut ends = Loop { changes, passes, tables, health, shutdown: shutdown.clone() };
             let run = reconciler.run(shutdown.clone());
             let test = async {
                 test(&mut ends).await;
@@ -192,6 +207,8 @@ fn nothing_is_written_before_the_first_lists_are_complete() {
         ends.send([put(slice("web-1", "web", &["10.0.0.1"]))]).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(ends.passes(), 0, "the list of EndpointSlices is not complete");
+        let waiting = serde_json::to_string(&ends.health.readyz()).unwrap();
+        assert!(waiting.contains("the list of EndpointSlices") && !waiting.contains("Services"), "{waiting}");
         ends.send(listed(&[Kind::EndpointSlice])).await;
         let changed = ends.pass().await;
         assert_eq!((changed.services, changed.slices), (1, 1));
@@ -271,7 +288,7 @@ proptest! {
     /// One object after the other gives the same inputs as all that are left at once.
     #[test]
     fn any_history_ends_where_a_fresh_start_would(steps in steps()) {
-        let mut inputs = ClusterInputs::new("here");
+        let mut inputs = ClusterInputs::new("here", Vec::new());
         let mut desired = Desired::default();
         let mut objects = BTreeMap::new();
         for step in steps {
@@ -297,7 +314,7 @@ proptest! {
 
 #[test]
 fn settings_follow_the_node_and_the_interfaces() {
-    let mut inputs = ClusterInputs::new("here");
+    let mut inputs = ClusterInputs::new("here", Vec::new());
     let mut desired = Desired::default();
     inputs.apply(put(node("192.168.49.11")), &mut desired);
     assert!(inputs.take_changed().node);

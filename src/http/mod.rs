@@ -11,12 +11,15 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, header},
+    http::{HeaderName, HeaderValue, header},
+    middleware::map_response,
+    response::Response,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::kernel::kube_proxy::MARK;
 pub use health::health_routes;
 pub use health_checks::{HealthChecks, ListenFailure};
 pub use metrics::metrics_routes;
@@ -65,7 +68,9 @@ impl Server {
             () = stop.cancelled() => return Ok(()),
         };
         info!(address = %self.address, "the {} server listens", self.name);
-        connections::serve(listener, self.routes, stop).await;
+        // Who looks for a living kube-proxy must be able to tell who answers.
+        let marked = self.routes.layer(map_response(mark));
+        connections::serve(listener, marked, stop).await;
         Ok(())
     }
 
@@ -86,4 +91,10 @@ impl Server {
             tokio::time::sleep(BIND_RETRY).await;
         }
     }
+}
+
+/// Says that it is Portolan who answers.
+async fn mark(mut response: Response) -> Response {
+    response.headers_mut().insert(HeaderName::from_static(MARK), HeaderValue::from_static("1"));
+    response
 }
