@@ -249,9 +249,14 @@ fn client(config: &Config) -> Result<Client, kube::Error> {
 }
 
 /// An error with all its causes, without what one repeats of the next.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+pub(super) fn chain(error: &kube::Error) -> String {
+    // "ServiceError" says no more than that the client below failed.
+    let outermost: &dyn std::error::Error = match error {
+        kube::Error::Service(error) => error.as_ref(),
+        error => error,
+    };
+    let mut text = outermost.to_string();
+    let mut cause = outermost.source();
     while let Some(error) = cause {
         let next = error.to_string();
         if !text.contains(&next) {

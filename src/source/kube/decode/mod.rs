@@ -33,3 +33,32 @@ pub fn object(kind: Kind, bytes: &[u8]) -> Result<Object, WireError> {
 pub fn identity(bytes: &[u8]) -> Result<Identity, WireError> {
     meta::identity(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a real API server sent, damaged in every place: some of it can still be read, none of it is a reason to
+    /// panic.
+    #[test]
+    fn damage_is_an_error_at_most() {
+        let services = include_bytes!("../../../../tests/fake_api/recorded/services.pb");
+        let slices = include_bytes!("../../../../tests/fake_api/recorded/endpointslices.pb");
+        for (kind, recorded) in [(Kind::Service, &services[..]), (Kind::EndpointSlice, &slices[..])] {
+            let readable = |bytes: &[u8]| {
+                let list = list(bytes)?;
+                list.items.iter().try_for_each(|item| identity(item).and_then(|_| object(kind, item)).map(|_| ()))
+            };
+            assert_eq!(readable(recorded), Ok(()));
+            for end in 4..recorded.len() {
+                let _ = readable(&recorded[..end]);
+                for value in [0, 0x7f, 0x80, 0xff] {
+                    let mut damaged = recorded.to_vec();
+                    damaged[end] = value;
+                    let _ = readable(&damaged);
+                }
+            }
+            assert!(readable(&recorded[..recorded.len() - 10]).is_err(), "a list without its end");
+        }
+    }
+}
