@@ -1,0 +1,137 @@
+use std::{fmt::Debug, fs::File, path::Path, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Config,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use nix::sched::{CloneFlags, setns};
+use portolan::lab::Namespace;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Somebody who speaks to the API server from inside a network namespace, in JSON.
+#[derive(Clone)]
+pub struct Client {
+    /// Its only worker lives in the namespace, and the sockets it opens with it
+    runtime: Arc<Runtime>,
+    client: kube::Client,
+}
+
+impl Client {
+    /// A client with this kubeconfig, in this namespace.
+    pub fn new(kubeconfig: &Path, namespace: &Namespace) -> Self {
+        let file = File::open(namespace.path()).unwrap();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .on_thread_start(move || setns(&file, CloneFlags::CLONE_NEWNET).unwrap())
+            .build()
+            .unwrap();
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+        let client = runtime.block_on(async {
+            let options = KubeConfigOptions::default();
+            let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            config.connect_timeout = Some(PATIENCE);
+            config.read_timeout = Some(PATIENCE);
+            kube::Client::try_from(config).unwrap()
+        });
+        Self { runtime: Arc::new(runtime), client }
+    }
+
+    /// Runs a future where requests must be made: on the worker.
+    pub fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        self.runtime.block_on(self.runtime.spawn(work)).unwrap()
+    }
+
+    /// Whether the server says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        let client = self.client.clone();
+        let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
+        self.run(async move { client.request_text(request).await }).is_ok_and(|text| text == "ok")
+    }
+
+    /// Creates the object; what became of it.
+    pub fn create(&self, object: &Value) -> Result<Value, kube::Error> {
+        let (api, object) = (self.api_of(object), typed(object));
+        self.run(async move { api.create(&PostParams::default(), &object).await }).map(untyped)
+    }
+
+    /// Creates or changes the object, so that it has these fields and no others that were given so before: what
+    /// `kubectl apply --server-side` does.
+    #[track_caller]
+    pub fn apply(&self, object: &Value) -> Value {
+        let (api, name, patch) = (self.api_of(object), name(object), Patch::Apply(object.clone()));
+        let params = PatchParams::apply("portolan-tests").force();
+        expect(self.run(async move { api.patch(&name, &params, &patch).await }), "apply", object)
+    }
+
+    /// Changes some fields (a JSON merge patch).
+    #[track_caller]
+    pub fn patch(&self, object: &Value) -> Value {
+        let (api, name, patch) = (self.api_of(object), name(object), Patch::Merge(object.clone()));
+        expect(self.run(async move { api.patch(&name, &PatchParams::default(), &patch).await }), "patch", object)
+    }
+
+    /// Changes some fields of the status.
+    #[track_caller]
+    pub fn patch_status(&self, object: &Value) -> Value {
+        let (api, name, patch) = (self.api_of(object), name(object), Patch::Merge(object.clone()));
+        let patched = self.run(async move { api.patch_status(&name, &PatchParams::default(), &patch).await });
+        expect(patched, "patch the status of", object)
+    }
+
+    /// Deletes the object with this kind, namespace and name.
+    #[track_caller]
+    pub fn delete(&self, object: &Value) {
+        let (api, name) = (self.api_of(object), name(object));
+        self.run(async move { api.delete(&name, &DeleteParams::default()).await }).unwrap();
+    }
+
+    /// The object with this kind, namespace and name.
+    pub fn get(&self, object: &Value) -> Result<Value, kube::Error> {
+        let (api, name) = (self.api_of(object), name(object));
+        self.run(async move { api.get(&name).await }).map(untyped)
+    }
+
+    /// All objects of a kind, in all namespaces.
+    pub fn list(&self, api_version: &str, kind: &str) -> Result<Vec<Value>, kube::Error> {
+        let api = self.api_of(&json!({"apiVersion": api_version, "kind": kind}));
+        let list = self.run(async move { api.list(&ListParams::default()).await })?;
+        Ok(list.items.into_iter().map(untyped).collect())
+    }
+
+    /// The API of this object's kind and namespace, for work with [`Client::run`].
+    pub fn api_of(&self, object: &Value) -> Api<DynamicObject> {
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no kind or version: {object}")).to_owned();
+        let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
+        match object["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+}
+
+/// The object as kube takes it.
+pub fn typed(object: &Value) -> DynamicObject {
+    serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}: {object}"))
+}
+
+fn untyped(object: DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+fn name(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_else(|| panic!("no name: {object}")).to_owned()
+}
+
+#[track_caller]
+fn expect(result: Result<DynamicObject, impl Debug>, verb: &str, object: &Value) -> Value {
+    untyped(result.unwrap_or_else(|error| panic!("{verb} {object}: {error:?}")))
+}
