@@ -62,9 +62,9 @@ pub fn run(subject: &Subject<'_>, objects: &mut Objects, options: &Options) -> M
     let (start_processor, start_memory) = (processor_seconds(process.id()), watch.peak().both);
     eprintln!("{label}: programmed after {start:.3} s; {} changes", options.changes);
     let changes = changes(subject, objects, options, &mut process);
-    eprintln!("{label}: idle for {:?}", options.idle);
+    eprintln!("{label}: idle for {} s", options.idle_seconds);
     let (idle, idle_processor) = idle(&process, options);
-    eprintln!("{label}: churn for {:?}", options.churn);
+    eprintln!("{label}: churn for {} s", options.churn_seconds);
     let (churn, churn_changes, churn_processor) = churn(&process, objects, options);
     assert!(process.is_alive(), "{}", process.last_words());
     let Peak { own, children, both } = watch.peak();
@@ -126,21 +126,21 @@ fn changes(subject: &Subject<'_>, objects: &mut Objects, options: &Options, proc
             panic!("no rule with {address}: {}", process.last_words());
         };
         times.push(announced.saturating_duration_since(written).as_secs_f64());
-        thread::sleep(options.pause);
+        thread::sleep(Duration::from_millis(options.pause_ms));
     }
     times
 }
 
 fn idle(process: &Process, options: &Options) -> (f64, f64) {
     let (started, before) = (Instant::now(), processor_seconds(process.id()));
-    thread::sleep(options.idle);
+    thread::sleep(Duration::from_secs(options.idle_seconds));
     (started.elapsed().as_secs_f64(), processor_seconds(process.id()) - before)
 }
 
 /// Changes endpoints at a steady rate, then lets the program come to rest; time, changes, processor time.
 fn churn(process: &Process, objects: &mut Objects, options: &Options) -> (f64, usize, f64) {
     let changes: Vec<_> =
-        (0..options.churn.as_secs() * u64::from(options.churn_rate)).map(|_| objects.next_change().0).collect();
+        (0..options.churn_seconds * u64::from(options.churn_rate)).map(|_| objects.next_change().0).collect();
     let count = changes.len();
     let interval = Duration::from_secs(1) / options.churn_rate;
     let (started, before) = (Instant::now(), processor_seconds(process.id()));

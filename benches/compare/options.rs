@@ -1,10 +1,13 @@
-use std::{env, str::FromStr, time::Duration};
+use std::{env, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize};
 
 use crate::subject::Program;
 
 /// What is measured and for how long; each from an environment variable of its name, `COMPARE_SIZES` and so on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Options {
-    /// Numbers of Services
+    /// Numbers of Services, ascending
     pub sizes: Vec<usize>,
     /// Endpoints of each Service
     pub endpoints: usize,
@@ -13,11 +16,11 @@ pub struct Options {
     /// How many single changes
     pub changes: usize,
     /// How long nothing happens between two of them: longer than anybody's minimum interval
-    pub pause: Duration,
-    /// How long to watch the idle program, in seconds; 0 for not at all
-    pub idle: Duration,
+    pub pause_ms: u64,
+    /// How long to watch the idle program
+    pub idle_seconds: u64,
     /// How long to change endpoints without a rest
-    pub churn: Duration,
+    pub churn_seconds: u64,
     /// Changes a second then
     pub churn_rate: u32,
 }
@@ -25,16 +28,25 @@ pub struct Options {
 impl Options {
     /// Reads the environment. Panics on what it cannot read.
     pub fn from_environment() -> Self {
-        Self {
+        let mut options = Self {
             sizes: list("COMPARE_SIZES", "1000,5000,10000"),
             endpoints: one("COMPARE_ENDPOINTS", "10"),
             programs: list("COMPARE_PROGRAMS", "kube-proxy,portolan"),
             changes: one("COMPARE_CHANGES", "200"),
-            pause: Duration::from_millis(one("COMPARE_PAUSE_MS", "1200")),
-            idle: Duration::from_secs(one("COMPARE_IDLE_SECONDS", "300")),
-            churn: Duration::from_secs(one("COMPARE_CHURN_SECONDS", "60")),
+            pause_ms: one("COMPARE_PAUSE_MS", "1200"),
+            idle_seconds: one("COMPARE_IDLE_SECONDS", "300"),
+            churn_seconds: one("COMPARE_CHURN_SECONDS", "60"),
             churn_rate: one("COMPARE_CHURN_RATE", "100"),
-        }
+        };
+        // Objects are only added from one size to the next.
+        options.sizes.sort_unstable();
+        options
+    }
+
+    /// Where the page goes: `COMPARE_OUT`, else docs/.
+    pub fn folder() -> PathBuf {
+        let docs = || concat!(env!("CARGO_MANIFEST_DIR"), "/docs").into();
+        env::var_os("COMPARE_OUT").map_or_else(docs, PathBuf::from)
     }
 }
 

@@ -69,7 +69,11 @@ impl Drop for MemoryWatch {
 
 fn look(process: u32, peak: &mut Peak) {
     let Some(own) = high_water(process) else { return };
-    let children: u64 = descendants(process).into_iter().filter_map(high_water).sum();
+    // A child that is being started shares its parent's memory until it becomes another program.
+    let program = |process: u32| fs::read_link(format!("/proc/{process}/exe")).ok();
+    let started = program(process);
+    let children = descendants(process).into_iter().filter(|child| program(*child) != started);
+    let children: u64 = children.filter_map(high_water).sum();
     peak.own = peak.own.max(own);
     peak.children = peak.children.max(children);
     peak.both = peak.both.max(own + children);

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds etcd, kube-apiserver and kube-proxy, as go.mod beside this file pins them, and prints the folder they are in.
 #
+# With --built it prints the folder if it is there, and builds nothing.
+#
 # The folder is named after the pins, so a new version is a new folder and a built one is used again. Exit codes: 0 the
 # folder is complete; 1 the build failed; 77 there is no Go to build with (a failure where PORTOLAN_REQUIRE_E2E=1).
 set -euo pipefail
@@ -12,6 +14,8 @@ folder=$cache/cluster-$pins
 
 if [ -d "$folder" ]; then
   echo "$folder"
+  exit 0
+elif [ "${1:-}" = --built ]; then
   exit 0
 fi
 

@@ -31,7 +31,9 @@ pub const API_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 49,
 pub fn lab_spec() -> LabSpec {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let mut spec = LabSpec::new(&format!("clu-{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    spec.externals.push(LabHost { address: API_ADDRESS, ports: Ports::default() });
+    // Without an address of each family it would have no way to pods of that family, and the lab could not be built.
+    let second = "fd00:49::2".parse().unwrap();
+    spec.externals.extend([API_ADDRESS, second].map(|address| LabHost { address, ports: Ports::default() }));
     spec
 }
 

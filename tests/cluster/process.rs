@@ -76,7 +76,7 @@ impl Process {
     fn end(&mut self) {
         // The group is still ours: a process that was not waited for keeps its number.
         if let Ok(None) = self.child.try_wait() {
-            drop(killpg(self.group(), Signal::SIGKILL));
+            let _ = killpg(self.group(), Signal::SIGKILL);
             drop(self.child.wait());
         }
     }
