@@ -34,7 +34,7 @@ pub struct Measured {
     pub endpoints: usize,
     /// From the start of the process until the kernel holds everything
     pub start: f64,
-    /// Processor time until then, and until it was at rest
+    /// Processor time of that, and of 5 s to come to rest
     pub start_processor: f64,
     /// Peak memory after the start
     pub start_memory: u64,
@@ -47,6 +47,8 @@ pub struct Measured {
     pub churn: f64,
     pub churn_changes: usize,
     pub churn_processor: f64,
+    /// One more change right behind them, from the API's answer to the kernel's announcement
+    pub churn_last: f64,
     /// Peak memory of the process, of what it spawned, and of both at one time
     pub memory_own: u64,
     pub memory_children: u64,
@@ -61,11 +63,16 @@ pub fn run(subject: &Subject<'_>, objects: &mut Objects, options: &Options) -> M
     thread::sleep(SETTLE);
     let (start_processor, start_memory) = (processor_seconds(process.id()), watch.peak().both);
     eprintln!("{label}: programmed after {start:.3} s; {} changes", options.changes);
-    let changes = changes(subject, objects, options, &mut process);
+    let changes = changes(subject, objects, options, &process);
     eprintln!("{label}: idle for {} s", options.idle_seconds);
     let (idle, idle_processor) = idle(&process, options);
     eprintln!("{label}: churn for {} s", options.churn_seconds);
-    let (churn, churn_changes, churn_processor) = churn(&process, objects, options);
+    let (started, before) = (Instant::now(), processor_seconds(process.id()));
+    let churn_changes = churn(objects, options);
+    let churn = started.elapsed().as_secs_f64();
+    let churn_last = change(&mut Announcements::listen(&subject.namespace), objects, &process);
+    thread::sleep(SETTLE);
+    let churn_processor = processor_seconds(process.id()) - before;
     assert!(process.is_alive(), "{}", process.last_words());
     let Peak { own, children, both } = watch.peak();
     drop(watch);
@@ -83,6 +90,7 @@ pub fn run(subject: &Subject<'_>, objects: &mut Objects, options: &Options) -> M
         churn,
         churn_changes,
         churn_processor,
+        churn_last,
         memory_own: own,
         memory_children: children,
         memory: both,
@@ -114,21 +122,26 @@ fn start(subject: &Subject<'_>, objects: &Objects) -> (Process, f64, MemoryWatch
     }
 }
 
-/// Replaces one endpoint after another; how long each took to reach the kernel after the API had taken it.
-fn changes(subject: &Subject<'_>, objects: &mut Objects, options: &Options, process: &mut Process) -> Vec<f64> {
+/// Replaces one endpoint after another, each in silence.
+fn changes(subject: &Subject<'_>, objects: &mut Objects, options: &Options, process: &Process) -> Vec<f64> {
     let mut announcements = Announcements::listen(&subject.namespace);
     let mut times = Vec::new();
     for _ in 0..options.changes {
-        let (change, address) = objects.next_change();
-        objects.client().run(change.make());
-        let written = Instant::now();
-        let Some(announced) = announcements.of_address(address, PATIENCE) else {
-            panic!("no rule with {address}: {}", process.last_words());
-        };
-        times.push(announced.saturating_duration_since(written).as_secs_f64());
+        times.push(change(&mut announcements, objects, process));
         thread::sleep(Duration::from_millis(options.pause_ms));
     }
     times
+}
+
+/// Replaces one endpoint; how long that took to reach the kernel after the API had taken it.
+fn change(announcements: &mut Announcements, objects: &mut Objects, process: &Process) -> f64 {
+    let (change, address) = objects.next_change();
+    objects.client().replace(&change);
+    let written = Instant::now();
+    let Some(announced) = announcements.of_address(address, PATIENCE) else {
+        panic!("no rule with {address}: {}", process.last_words());
+    };
+    announced.saturating_duration_since(written).as_secs_f64()
 }
 
 fn idle(process: &Process, options: &Options) -> (f64, f64) {
@@ -137,23 +150,10 @@ fn idle(process: &Process, options: &Options) -> (f64, f64) {
     (started.elapsed().as_secs_f64(), processor_seconds(process.id()) - before)
 }
 
-/// Changes endpoints at a steady rate, then lets the program come to rest; time, changes, processor time.
-fn churn(process: &Process, objects: &mut Objects, options: &Options) -> (f64, usize, f64) {
-    let changes: Vec<_> =
-        (0..options.churn_seconds * u64::from(options.churn_rate)).map(|_| objects.next_change().0).collect();
-    let count = changes.len();
-    let interval = Duration::from_secs(1) / options.churn_rate;
-    let (started, before) = (Instant::now(), processor_seconds(process.id()));
-    objects.client().run(async move {
-        let mut ticker = tokio::time::interval(interval);
-        let mut requests = tokio::task::JoinSet::new();
-        for change in changes {
-            ticker.tick().await;
-            requests.spawn(change.make());
-        }
-        requests.join_all().await;
-    });
-    let elapsed = started.elapsed().as_secs_f64();
-    thread::sleep(SETTLE);
-    (elapsed, count, processor_seconds(process.id()) - before)
+/// Changes endpoints at a steady rate; how often.
+fn churn(objects: &mut Objects, options: &Options) -> usize {
+    let total = options.churn_seconds * u64::from(options.churn_rate);
+    let changes: Vec<_> = (0..total).map(|_| objects.next_change().0).collect();
+    objects.client().replace_steadily(&changes, options.churn_rate);
+    changes.len()
 }

@@ -1,17 +1,8 @@
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
-use futures_util::{StreamExt, stream};
-use kube::{
-    Api,
-    api::{ObjectMeta, PostParams},
-    core::DynamicObject,
-};
 use serde_json::{Value, json};
 
-use crate::cluster::{Client, typed};
+use crate::cluster::Client;
 
 /// The node that everybody runs as.
 pub const NODE: &str = "worker-1";
@@ -19,8 +10,6 @@ pub const NODE: &str = "worker-1";
 pub const POD_RANGE: &str = "10.0.0.0/8";
 /// Services are spread over so many namespaces.
 const NAMESPACES: usize = 10;
-/// How many requests are under way at once.
-const CONCURRENT: usize = 64;
 
 /// Services with one TCP port each and one slice each, of equally many endpoints, one in ten of them on the node.
 pub struct Objects {
@@ -65,31 +54,17 @@ impl Objects {
     pub fn grow(&mut self, services: usize) {
         let objects: Vec<Value> =
             (self.services..services).flat_map(|number| [service(number), self.slice(number, None)]).collect();
-        let made: Vec<(Api<DynamicObject>, DynamicObject)> =
-            objects.iter().map(|object| (self.client.api_of(object), typed(object))).collect();
-        self.client.run(async move {
-            stream::iter(made)
-                .for_each_concurrent(CONCURRENT, |(api, object)| async move {
-                    api.create(&PostParams::default(), &object).await.unwrap();
-                })
-                .await;
-        });
+        self.client.create_all(&objects);
         self.services = self.services.max(services);
     }
 
-    /// The next change: one endpoint of some Service is replaced. Returns what to write, and the new address.
-    pub fn next_change(&mut self) -> (Change, Ipv4Addr) {
+    /// The next change: one endpoint of some Service is replaced. Returns the slice to write, and the new address.
+    pub fn next_change(&mut self) -> (Value, Ipv4Addr) {
         self.changes += 1;
         // A number that is prime to the number of Services goes round all of them.
         let number = self.changes as usize * 7919 % self.services;
         let fresh = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 32, 0, 0)) + self.changes);
-        let slice = self.slice(number, Some((self.changes as usize % self.endpoints, fresh)));
-        let change = Change {
-            api: self.client.api_of(&slice),
-            name: slice["metadata"]["name"].as_str().unwrap().into(),
-            slice: typed(&slice),
-        };
-        (change, fresh)
+        (self.slice(number, Some((self.changes as usize % self.endpoints, fresh))), fresh)
     }
 
     /// The client that makes changes.
@@ -121,23 +96,6 @@ impl Objects {
             "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
             "endpoints": endpoints,
         })
-    }
-}
-
-/// A slice to be written.
-#[derive(Clone)]
-pub struct Change {
-    api: Api<DynamicObject>,
-    name: Arc<str>,
-    slice: DynamicObject,
-}
-
-impl Change {
-    /// Writes it, whatever the version of what is there.
-    pub async fn make(self) {
-        let metadata = ObjectMeta { resource_version: None, ..self.slice.metadata.clone() };
-        let slice = DynamicObject { metadata, ..self.slice };
-        self.api.replace(&self.name, &PostParams::default(), &slice).await.unwrap();
     }
 }
 

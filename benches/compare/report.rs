@@ -29,7 +29,7 @@ struct Row {
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     Row { title: "start to all programmed", unit: "s", value: |m| m.start },
     Row { title: "processor time of the start", unit: "s", value: |m| m.start_processor },
     Row { title: "one change, p50", unit: "ms", value: |m| 1e3 * quantile(&m.changes, 0.5) },
@@ -39,6 +39,7 @@ const ROWS: [Row; 9] = [
     Row { title: "peak memory of what it spawns", unit: "MiB", value: |m| m.memory_children as f64 / MEBIBYTE },
     Row { title: "processor time, idle", unit: "s", value: |m| m.idle_processor },
     Row { title: "processor time, churn", unit: "s", value: |m| m.churn_processor },
+    Row { title: "one change at the end of the churn", unit: "ms", value: |m| 1e3 * m.churn_last },
 ];
 
 /// The row of what is spawned need not be won: who spawns nothing has nothing there.
@@ -189,17 +190,20 @@ impl Results {
              * Both run with their defaults: kube-proxy's `nftables.minSyncPeriod` is 1 s, Portolan's \
              `--min-sync-period` 100 ms. Both leave the host's limits of connection tracking alone. kube-proxy's \
              configuration and Portolan's flags are in `benches/compare/subject.rs`.\n\
-             * Start: from the start of the process until the kernel holds everything: its ruleset's generation is asked \
-             every millisecond, and elements are counted when it has moved. Nothing was programmed before.\n\
+             * Start: from the start of the process until the kernel holds everything: the generation of the ruleset is \
+             asked every millisecond, and elements are counted when it has moved. Nothing was programmed before. Its \
+             processor time is that of 5 s more, too.\n\
              * One change: one endpoint of one Service is replaced, {changes} times, each after {pause} ms of silence, \
              which is longer than either's minimum interval, so that neither waits for it. From the API server's answer \
              to the kernel's announcement of a rule or element with the new address.\n\
              * Memory: what the kernel remembers as the most the process ever had in RAM (VmHWM), plus the same of the \
              processes it spawned that ran at one time (looked for every 10 ms), from start to end. What the kernel \
              itself needs for the rules is not in it.\n\
-             * Idle: {idle} s without a change. Churn: {rate} changes a second for {churn} s, and 5 s to come to rest. \
-             Processor time of the process and of all it spawned. Under churn kube-proxy writes rules once a second, \
-             Portolan ten times a second.\n",
+             * Idle: {idle} s without a change. Churn: {rate} changes a second for {churn} s, each of another Service, \
+             then one more, then 5 s to come to rest. Processor time of the process and of all it spawned, in steps of \
+             10 ms. Under churn kube-proxy writes rules at most once a second, Portolan at most ten times.\n\
+             * The version of nft matters: kube-proxy has it list its whole table before every change, and nft 1.0.6 \
+             takes seconds for that in a large cluster.\n",
             changes = options.changes,
             pause = options.pause_ms,
             idle = options.idle_seconds,

@@ -1,5 +1,6 @@
 use std::{fmt::Debug, fs::File, path::Path, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, stream};
 use kube::{
     Api, Config,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -13,6 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many requests are under way at once where there are many.
+const CONCURRENT: usize = 32;
 
 /// Somebody who speaks to the API server from inside a network namespace, in JSON.
 #[derive(Clone)]
@@ -44,7 +47,7 @@ impl Client {
     }
 
     /// Runs a future where requests must be made: on the worker.
-    pub fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+    fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime.block_on(self.runtime.spawn(work)).unwrap()
     }
 
@@ -68,6 +71,43 @@ impl Client {
         let (api, name, patch) = (self.api_of(object), name(object), Patch::Apply(object.clone()));
         let params = PatchParams::apply("portolan-tests").force();
         expect(self.run(async move { api.patch(&name, &params, &patch).await }), "apply", object)
+    }
+
+    /// Puts the object in the place of what is there, whatever its version. Not every kind can be written so; slices can.
+    #[track_caller]
+    pub fn replace(&self, object: &Value) {
+        let (api, name, new) = (self.api_of(object), name(object), typed(object));
+        expect(self.run(async move { api.replace(&name, &PostParams::default(), &new).await }), "replace", object);
+    }
+
+    /// Creates many objects at once. Panics if one cannot be created.
+    pub fn create_all(&self, objects: &[Value]) {
+        let requests = self.prepared(objects);
+        self.run(stream::iter(requests).for_each_concurrent(CONCURRENT, |(api, object)| async move {
+            api.create(&PostParams::default(), &object).await.unwrap();
+        }));
+    }
+
+    /// Replaces one object after another, `rate` of them a second, or as fast as the server takes them. Panics if one
+    /// cannot be replaced.
+    pub fn replace_steadily(&self, objects: &[Value], rate: u32) {
+        let requests = self.prepared(objects);
+        self.run(async move {
+            let ticks = stream::unfold(tokio::time::interval(Duration::from_secs(1) / rate), |mut ticker| async move {
+                ticker.tick().await;
+                Some(((), ticker))
+            });
+            let due = ticks.zip(stream::iter(requests));
+            due.for_each_concurrent(CONCURRENT, |((), (api, object))| async move {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                api.replace(&name, &PostParams::default(), &object).await.unwrap();
+            })
+            .await;
+        });
+    }
+
+    fn prepared(&self, objects: &[Value]) -> Vec<(Api<DynamicObject>, DynamicObject)> {
+        objects.iter().map(|object| (self.api_of(object), typed(object))).collect()
     }
 
     /// Changes some fields (a JSON merge patch).
@@ -105,8 +145,7 @@ impl Client {
         Ok(list.items.into_iter().map(untyped).collect())
     }
 
-    /// The API of this object's kind and namespace, for work with [`Client::run`].
-    pub fn api_of(&self, object: &Value) -> Api<DynamicObject> {
+    fn api_of(&self, object: &Value) -> Api<DynamicObject> {
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no kind or version: {object}")).to_owned();
         let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
@@ -119,7 +158,7 @@ impl Client {
 }
 
 /// The object as kube takes it.
-pub fn typed(object: &Value) -> DynamicObject {
+fn typed(object: &Value) -> DynamicObject {
     serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}: {object}"))
 }
 

@@ -1,7 +1,7 @@
 //! A real control plane for tests and for the comparison with kube-proxy: etcd and kube-apiserver in the namespace of a
 //! lab's outside host, nodes as the lab's nodes, and a client that speaks to the API as an administrator does.
 
-#![allow(dead_code, reason = "the end-to-end tests and the comparison use a part of it each")]
+#![allow(dead_code, unused_imports, reason = "the end-to-end tests and the comparison use a part of it each")]
 
 mod api_server;
 mod binaries;
@@ -11,7 +11,7 @@ mod process;
 
 pub use api_server::{ApiServer, SERVICE_RANGES};
 pub use binaries::Binaries;
-pub use client::{Client, typed};
+pub use client::Client;
 pub use process::Process;
 
 use std::{
