@@ -40,7 +40,8 @@ impl Client {
             let options = KubeConfigOptions::default();
             let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
             config.connect_timeout = Some(PATIENCE);
-            config.read_timeout = Some(PATIENCE);
+            // It would also end a connection that rests, and fail the request that comes at that moment.
+            config.read_timeout = None;
             kube::Client::try_from(config).unwrap()
         });
         Self { runtime: Arc::new(runtime), client }
@@ -51,17 +52,35 @@ impl Client {
         self.runtime.block_on(self.runtime.spawn(work)).unwrap()
     }
 
+    /// The same for one request; `None` if it is not answered in time.
+    fn try_ask<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T, kube::Error>> + Send + 'static,
+    ) -> Option<Result<T, kube::Error>> {
+        self.run(async move { tokio::time::timeout(PATIENCE, request).await }).ok()
+    }
+
+    /// The same for one request that must be answered in time.
+    #[track_caller]
+    fn ask<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T, kube::Error>> + Send + 'static,
+    ) -> Result<T, kube::Error> {
+        self.try_ask(request).unwrap_or_else(|| panic!("no answer from the API server within {PATIENCE:?}"))
+    }
+
     /// Whether the server says that it is ready.
     pub fn is_ready(&self) -> bool {
         let client = self.client.clone();
         let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
-        self.run(async move { client.request_text(request).await }).is_ok_and(|text| text == "ok")
+        let answer = self.try_ask(async move { client.request_text(request).await });
+        answer.is_some_and(|answer| answer.is_ok_and(|text| text == "ok"))
     }
 
     /// Creates the object; what became of it.
     pub fn create(&self, object: &Value) -> Result<Value, kube::Error> {
         let (api, object) = (self.api_of(object), typed(object));
-        self.run(async move { api.create(&PostParams::default(), &object).await }).map(untyped)
+        self.ask(async move { api.create(&PostParams::default(), &object).await }).map(untyped)
     }
 
     /// Creates or changes the object, so that it has these fields and no others that were given so before: what
@@ -70,14 +89,14 @@ impl Client {
     pub fn apply(&self, object: &Value) -> Value {
         let (api, name, patch) = (self.api_of(object), name(object), Patch::Apply(object.clone()));
         let params = PatchParams::apply("portolan-tests").force();
-        expect(self.run(async move { api.patch(&name, &params, &patch).await }), "apply", object)
+        expect(self.ask(async move { api.patch(&name, &params, &patch).await }), "apply", object)
     }
 
     /// Puts the object in the place of what is there, whatever its version. Not every kind can be written so; slices can.
     #[track_caller]
     pub fn replace(&self, object: &Value) {
         let (api, name, new) = (self.api_of(object), name(object), typed(object));
-        expect(self.run(async move { api.replace(&name, &PostParams::default(), &new).await }), "replace", object);
+        expect(self.ask(async move { api.replace(&name, &PostParams::default(), &new).await }), "replace", object);
     }
 
     /// Creates many objects at once. Panics if one cannot be created.
@@ -114,14 +133,14 @@ impl Client {
     #[track_caller]
     pub fn patch(&self, object: &Value) -> Value {
         let (api, name, patch) = (self.api_of(object), name(object), Patch::Merge(object.clone()));
-        expect(self.run(async move { api.patch(&name, &PatchParams::default(), &patch).await }), "patch", object)
+        expect(self.ask(async move { api.patch(&name, &PatchParams::default(), &patch).await }), "patch", object)
     }
 
     /// Changes some fields of the status.
     #[track_caller]
     pub fn patch_status(&self, object: &Value) -> Value {
         let (api, name, patch) = (self.api_of(object), name(object), Patch::Merge(object.clone()));
-        let patched = self.run(async move { api.patch_status(&name, &PatchParams::default(), &patch).await });
+        let patched = self.ask(async move { api.patch_status(&name, &PatchParams::default(), &patch).await });
         expect(patched, "patch the status of", object)
     }
 
@@ -129,19 +148,19 @@ impl Client {
     #[track_caller]
     pub fn delete(&self, object: &Value) {
         let (api, name) = (self.api_of(object), name(object));
-        self.run(async move { api.delete(&name, &DeleteParams::default()).await }).unwrap();
+        self.ask(async move { api.delete(&name, &DeleteParams::default()).await }).unwrap();
     }
 
     /// The object with this kind, namespace and name.
     pub fn get(&self, object: &Value) -> Result<Value, kube::Error> {
         let (api, name) = (self.api_of(object), name(object));
-        self.run(async move { api.get(&name).await }).map(untyped)
+        self.ask(async move { api.get(&name).await }).map(untyped)
     }
 
     /// All objects of a kind, in all namespaces.
     pub fn list(&self, api_version: &str, kind: &str) -> Result<Vec<Value>, kube::Error> {
         let api = self.api_of(&json!({"apiVersion": api_version, "kind": kind}));
-        let list = self.run(async move { api.list(&ListParams::default()).await })?;
+        let list = self.ask(async move { api.list(&ListParams::default()).await })?;
         Ok(list.items.into_iter().map(untyped).collect())
     }
 
