@@ -7,7 +7,7 @@ use std::{
 };
 
 use portolan::lab::Namespace;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Binaries, Client, Process, command_in, wait_for};
@@ -175,21 +175,17 @@ impl ApiServer {
         self.folder.path().join("certificates/apiserver.crt")
     }
 
-    /// Binds the ServiceAccount to what it may do.
-    fn allow_portolan(&self) {
+    /// Lets Portolan's ServiceAccount do what the chart lets it do.
+    pub fn allow_portolan(&self) {
+        self.allow_portolan_only(&chart_rules());
+    }
+
+    /// Lets Portolan's ServiceAccount do this (rules of a ClusterRole), and nothing else.
+    pub fn allow_portolan_only(&self, rules: &[Value]) {
         let client = self.admin();
-        let rule = |group: &str, resource: &str, verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
-        let read = ["list", "watch"];
         client.apply(&json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "portolan"},
-            "rules": [
-                rule("", "services", &["get", "list", "watch"]),
-                rule("", "namespaces", &read),
-                rule("", "nodes", &read),
-                rule("discovery.k8s.io", "endpointslices", &read),
-                rule("networking.k8s.io", "servicecidrs", &read),
-                rule("events.k8s.io", "events", &["create", "patch"]),
-            ],
+            "rules": rules,
         }));
         client.apply(&json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "portolan"},
@@ -197,6 +193,16 @@ impl ApiServer {
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": PORTOLAN_USER}],
         }));
     }
+}
+
+/// The rules of the chart's ClusterRole, with all of its switches on.
+pub fn chart_rules() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/portolan/templates/rbac.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let role = text.split("\n---\n").find(|part| part.contains("\nkind: ClusterRole\n")).unwrap();
+    let rules: Vec<&str> =
+        role.split_once("\nrules:\n").unwrap().1.lines().filter(|line| !line.contains("{{")).collect();
+    serde_saphyr::from_str(&rules.join("\n")).unwrap()
 }
 
 /// A folder in memory, where the machine has one.

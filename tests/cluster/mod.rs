@@ -9,7 +9,7 @@ mod client;
 pub mod nftables;
 mod process;
 
-pub use api_server::{ApiServer, SERVICE_RANGES};
+pub use api_server::{ApiServer, SERVICE_RANGES, chart_rules};
 pub use binaries::Binaries;
 pub use client::Client;
 pub use process::Process;

@@ -8,6 +8,7 @@ mod changes;
 mod control_plane;
 mod nodes;
 mod process;
+mod refusals;
 mod services;
 mod support;
 

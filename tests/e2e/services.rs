@@ -8,7 +8,9 @@ use portolan::{
 };
 use serde_json::json;
 
-use crate::support::{Cluster, cluster_ip, comes_to, frontend, is_served, node_address, node_port, service};
+use crate::support::{
+    Cluster, cluster_ip, comes_to, frontend, is_served, node_address, node_port, passes_through, service,
+};
 
 const PODS: [(&str, u8); 4] = [("web-1", 1), ("web-2", 1), ("web-3", 2), ("guest", 1)];
 const WEB: [&str; 3] = ["web-1", "web-2", "web-3"];
@@ -68,8 +70,8 @@ fn load_balancers_and_external_addresses() {
         is_served(&outside, frontend(address, Protocol::Tcp, 80), &WEB);
     }
     for address in ingress {
-        // No load balancer has said anything yet.
-        comes_to(&outside, frontend(address, Protocol::Tcp, 80), &["unreachable"]);
+        // No load balancer has said anything yet, so the packets go on to the router, which knows nobody there.
+        passes_through(&outside, frontend(address, Protocol::Tcp, 80));
     }
     let mut status = web.clone();
     status["status"] = json!({"loadBalancer": {"ingress": ingress.map(|ip| json!({"ip": ip, "ipMode": "VIP"}))}});

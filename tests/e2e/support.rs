@@ -5,11 +5,12 @@ use std::{
     fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use portolan::{
-    lab::{Guard, Lab, LabNode, LabPod, Namespace, Ports, Probe, Tally, in_namespace},
+    lab::{Guard, Lab, LabNode, LabPod, Namespace, Outcome, Ports, Probe, Tally, in_namespace},
     model::{Family, Frontend, Protocol},
 };
 use serde_json::{Value, json};
@@ -102,18 +103,22 @@ impl Cluster {
 
     /// Portolan on node-N, in step with the cluster.
     pub fn portolan(&self, number: u8) -> Portolan {
+        let mut portolan =
+            self.launch(number, &format!("node-{number}"), &self.api.portolan_kubeconfig(), &self.api.url());
+        portolan.wait_until_ready();
+        portolan
+    }
+
+    /// Portolan on node-N, under a name, with a kubeconfig and an API server that need not be right.
+    pub fn launch(&self, number: u8, name: &str, kubeconfig: &Path, url: &str) -> Portolan {
         let node = format!("node-{number}");
         let namespace = self.lab.node(&node).unwrap();
         let mut command = command_in(&namespace, env!("CARGO_BIN_EXE_portolan"));
-        command.arg("run").arg("--apiserver").arg(self.api.url());
-        command.arg("--kubeconfig").arg(self.api.portolan_kubeconfig());
-        command.args(["--node", &node, "--cluster-cidr", POD_RANGES]);
+        command.arg("run").args(["--apiserver", url]).arg("--kubeconfig").arg(kubeconfig);
+        command.args(["--node", name, "--cluster-cidr", POD_RANGES]);
         // Limits of connection tracking belong to the whole machine.
         command.args(["--conntrack-max-per-core=0", "--conntrack-min=0", "--oom-score-adj=0"]);
-        let process = Process::start(&format!("portolan-{node}"), command, self.api.folder());
-        let mut portolan = Portolan { process, namespace };
-        portolan.wait_until_ready();
-        portolan
+        Portolan { process: Process::start(&format!("portolan-{node}"), command, self.api.folder()), namespace }
     }
 
     /// What `portolan diff` finds between the objects that the API server has now and the rules of node-N: nothing, if
@@ -172,7 +177,7 @@ pub struct Portolan {
 impl Portolan {
     /// Waits until it says that its rules are there.
     #[track_caller]
-    fn wait_until_ready(&mut self) {
+    pub fn wait_until_ready(&mut self) {
         wait_for("portolan says that it is ready", PATIENCE, || {
             assert!(self.process.is_alive(), "{}", self.process.last_words());
             self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")).then_some(())
@@ -221,6 +226,18 @@ pub fn comes_to(from: &Namespace, frontend: Frontend, outcomes: &[&str]) {
         let tally = Probe::new(frontend).patience(BRIEF).spread(from, 4).unwrap();
         let right = tally.outcomes.keys().all(|outcome| outcomes.contains(&outcome.as_str()));
         if right { Ok(()) } else { Err(format!("{:?}", tally.outcomes)) }
+    });
+}
+
+/// Waits until the node lets packets to a frontend through as they are, so that the router beyond says that nobody is
+/// there. It does not say so every time: Linux limits such errors for each client.
+#[track_caller]
+pub fn passes_through(from: &Namespace, frontend: Frontend) {
+    becomes(&format!("{from} asking at {frontend} is told by the router that nobody is there"), || {
+        match Probe::new(frontend).run(from).unwrap() {
+            Outcome::Unreachable => Ok(()),
+            other => Err(other.to_string()),
+        }
     });
 }
 
