@@ -3,13 +3,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build test chart demo bench lint rules-json
+.PHONY: help deps build test chart cluster-binaries e2e demo bench compare compare-page lint rules-json
 
 # nft, conntrack and others live in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # command:Debian package
-NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping iptables-nft:iptables
+NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping \
+  iptables-nft:iptables openssl:openssl
 
 # The manifest that `make demo` shows.
 DEMO ?= examples/01-clusterip.yaml
@@ -32,7 +33,7 @@ endif
 
 help: ## Say what there is
 	@echo "make <target>, where target is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install the commands that tests and demo need (Debian)
 	@missing=
@@ -78,11 +79,40 @@ chart: ## Check the Helm chart: lint, every combination of its switches, its tab
 	go vet ./...
 	PORTOLAN=$(abspath $(TARGET_DIR))/debug/portolan UPDATE_EXPECT=$(UPDATE_EXPECT) go test -count=1 -v ./... | grep -v '^=== RUN'
 
+cluster-binaries: ## Build etcd, kube-apiserver and kube-proxy with Go, once; takes minutes
+	@tests/cluster/build.sh >/dev/null || [ $$? = 77 ]
+
+# What is built; nothing where there is no Go. Asked when a recipe runs, which is after the building.
+CLUSTER_BINARIES = $(shell tests/cluster/build.sh --built)
+# Their own variables (COMPARE_SIZES, E2E_AWAY_SECONDS, ...) reach tests and benchmarks through sudo, too.
+CLUSTER_ENV = PORTOLAN_REQUIRE_E2E=1 PORTOLAN_CLUSTER_BINARIES=$(CLUSTER_BINARIES) \
+  $(foreach name,$(filter COMPARE_% E2E_%,$(.VARIABLES)),$(name)=$($(name)))
+
+e2e compare compare-page: TEST_ENV += $(CLUSTER_ENV)
+
+e2e: deps cluster-binaries ## Run Portolan against a real API server; takes ten minutes
+ifdef CARGO_RUN
+	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
+	$(CARGO_RUN) test --locked --test e2e -- --ignored --test-threads=1 $(TEST_FLAGS)
+else
+	@echo "SKIPPED: these tests make network namespaces, which takes root or sudo without a password" >&2
+	exit $(if $(filter 1,$(PORTOLAN_REQUIRE_E2E)),1,0)
+endif
+
 demo: deps build ## Show a Service at work in a cluster of network namespaces (DEMO=manifest)
 	$(SUDO) $(TARGET_DIR)/release/portolan lab -f $(DEMO)
 
 bench: deps ## Measure programming time, memory and first packets; takes minutes
 	$(or $(CARGO_RUN),cargo) bench --locked
+
+compare: TEST_ENV += PORTOLAN_COMPARE=1
+compare: deps cluster-binaries ## Measure beside the real kube-proxy; takes two hours (COMPARE_SIZES=100 and others)
+	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
+	$(or $(CARGO_RUN),env $(TEST_ENV) cargo) bench --locked --bench compare
+
+compare-page: TEST_ENV += PORTOLAN_COMPARE=report
+compare-page: ## Write docs/comparison.md and its plots anew, of the results that are there
+	$(or $(CARGO_RUN),env $(TEST_ENV) cargo) bench --locked --bench compare
 
 lint: ## Check format and lints
 	cargo fmt --check

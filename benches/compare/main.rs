@@ -1,0 +1,70 @@
+//! `make compare`: Portolan beside the real kube-proxy (nftables mode), one after the other, with the same API server,
+//! objects and nft. Writes the results to docs/comparison.json, and
+//! the page and the plots made of them beside it.
+
+mod measure;
+mod objects;
+mod options;
+mod plot;
+mod report;
+mod subject;
+mod usage;
+
+#[path = "../../tests/cluster/mod.rs"]
+mod cluster;
+
+use std::{env, fs};
+
+use cluster::{API_ADDRESS, ApiServer, Binaries, lab_spec};
+use measure::Measured;
+use objects::Objects;
+use options::Options;
+use portolan::lab::{Lab, LabNode};
+use report::Results;
+use subject::{Program, Subject};
+
+fn main() {
+    let folder = Options::folder();
+    match env::var("PORTOLAN_COMPARE").as_deref() {
+        Ok("1") => {
+            let options = Options::from_environment();
+            let Some(binaries) = Binaries::find("compare") else { return };
+            let measured = run(&options, &binaries);
+            Results { machine: Results::machine(&binaries.path("kube-proxy")), options, measured }.write(&folder);
+        }
+        // Only the page and the plots, of results that are there.
+        Ok("report") => {
+            let text = fs::read_to_string(folder.join("comparison.json")).unwrap();
+            serde_json::from_str::<Results>(&text).unwrap().write(&folder);
+        }
+        _ => return println!("compare: not run; `make compare` does"),
+    }
+    println!("Written: {}", folder.join("comparison.md").display());
+}
+
+/// Measures every program with every number of Services, each in a node of its own.
+fn run(options: &Options, binaries: &Binaries) -> Vec<Measured> {
+    let mut spec = lab_spec();
+    let runs: Vec<(usize, Program)> =
+        options.sizes.iter().flat_map(|size| options.programs.iter().map(move |program| (*size, *program))).collect();
+    for (index, (size, program)) in runs.iter().enumerate() {
+        let address = [192, 168, 49, 11 + u8::try_from(index).unwrap()].into();
+        spec.nodes.push(LabNode { name: format!("{program}-{size}"), addresses: vec![address] });
+    }
+    let lab = Lab::up(spec).unwrap().guarded();
+    let api = ApiServer::start(binaries, &lab.spec().outside(), API_ADDRESS);
+    let mut objects = Objects::new(api.admin(), options.endpoints);
+    let mut results = Vec::new();
+    for (index, (size, program)) in runs.iter().enumerate() {
+        objects.grow(*size);
+        let node = &lab.spec().nodes[index];
+        objects.move_node(node.addresses[0]);
+        let namespace = lab.node(&node.name).unwrap();
+        let subject = Subject { program: *program, namespace, binaries, api: &api };
+        let measured = measure::run(&subject, &mut objects, options);
+        eprintln!("{}", serde_json::to_string(&measured).unwrap());
+        results.push(measured);
+        subject.tidy();
+    }
+    results
+}
