@@ -95,8 +95,10 @@ fn what_happens_behind_a_dead_network_is_caught_up_with() {
     let traffic = traffic(&cluster, &stable);
 
     // Nobody closes the connections of the watches: they are silent, that is all.
-    nft(&cluster, "add table inet cut; add chain inet cut input { type filter hook input priority 0; }");
-    nft(&cluster, "add rule inet cut input iifname eth0 drop");
+    for (hook, interface) in [("input", "iifname"), ("output", "oifname")] {
+        let chain = format!("add chain inet cut {hook} {{ type filter hook {hook} priority 0; }}");
+        nft(&cluster, &format!("add table inet cut; {chain}; add rule inet cut {hook} {interface} eth0 drop"));
+    }
     cluster.set_endpoints("web", &[("web-1", false), ("web-3", true)]);
     cluster.client.delete(&deleted);
     let made = cluster.expose("made", json!({}), &["web-2"]);
