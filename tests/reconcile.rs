@@ -264,7 +264,7 @@ fn a_service_that_cannot_be_read_any_more_keeps_what_it_has() {
 /// One step of an API server's life.
 #[derive(Clone, Debug)]
 enum Step {
-    Put(Object),
+    Put(Box<Object>),
     Delete(usize),
 }
 
@@ -273,12 +273,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let address = prop_oneof![Just("10.0.0.1"), Just("10.0.0.2"), Just("10.0.0.3"), Just("no address")];
     let ip = prop_oneof![Just("172.30.0.1"), Just("172.30.0.2"), Just("None"), Just("bad")];
     let step = prop_oneof![
-        (name.clone(), ip).prop_map(|(name, ip)| Step::Put(service(name, ip))),
+        (name.clone(), ip).prop_map(|(name, ip)| Step::Put(Box::new(service(name, ip)))),
         (name.clone(), name.clone(), proptest::collection::vec(address, 0..3))
-            .prop_map(|(slice_name, of, addresses)| Step::Put(slice(slice_name, of, &addresses))),
+            .prop_map(|(slice_name, of, addresses)| Step::Put(Box::new(slice(slice_name, of, &addresses)))),
         (name, prop_oneof![Just("172.30.0.0/16"), Just("172.31.0.0/16")])
-            .prop_map(|(name, cidr)| Step::Put(service_cidr(name, cidr))),
-        prop_oneof![Just("192.168.49.11"), Just("192.168.49.12")].prop_map(|address| Step::Put(node(address))),
+            .prop_map(|(name, cidr)| Step::Put(Box::new(service_cidr(name, cidr)))),
+        prop_oneof![Just("192.168.49.11"), Just("192.168.49.12")]
+            .prop_map(|address| Step::Put(Box::new(node(address)))),
         (0..20_usize).prop_map(Step::Delete),
     ];
     proptest::collection::vec(step, 0..40)
@@ -294,8 +295,8 @@ proptest! {
         for step in steps {
             let change = match step {
                 Step::Put(object) => {
-                    objects.insert(object.reference(), object.clone());
-                    put(object)
+                    objects.insert(object.reference(), (*object).clone());
+                    Change::Put(object)
                 }
                 // The node stays what it was when its object goes.
                 Step::Delete(at) => match objects.keys().nth(at).cloned() {
