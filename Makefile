@@ -106,7 +106,7 @@ bench: deps ## Measure programming time, memory and first packets; takes minutes
 	$(or $(CARGO_RUN),cargo) bench --locked
 
 compare: TEST_ENV += PORTOLAN_COMPARE=1
-compare: deps cluster-binaries ## Measure beside the real kube-proxy; takes two hours (COMPARE_SIZES=100 and others)
+compare: deps cluster-binaries ## Measure beside the real kube-proxy; takes more than an hour (COMPARE_SIZES=100 and others)
 	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
 	$(or $(CARGO_RUN),env $(TEST_ENV) cargo) bench --locked --bench compare
 

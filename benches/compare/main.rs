@@ -16,7 +16,6 @@ mod cluster;
 use std::{env, fs};
 
 use cluster::{API_ADDRESS, ApiServer, Binaries, lab_spec};
-use measure::Measured;
 use objects::Objects;
 use options::Options;
 use portolan::lab::{Lab, LabNode};
@@ -29,8 +28,7 @@ fn main() {
         Ok("1") => {
             let options = Options::from_environment();
             let Some(binaries) = Binaries::find("compare") else { return };
-            let measured = run(&options, &binaries);
-            Results { machine: Results::machine(&binaries.path("kube-proxy")), options, measured }.write(&folder);
+            run(&options, &binaries);
         }
         // Only the page and the plots, of results that are there.
         Ok("report") => {
@@ -42,29 +40,41 @@ fn main() {
     println!("Written: {}", folder.join("comparison.md").display());
 }
 
-/// Measures every program with every number of Services, each in a node of its own.
-fn run(options: &Options, binaries: &Binaries) -> Vec<Measured> {
+/// Measures every program with every number of Services, each in a node of its own, and writes what is there after each
+/// number: a run that is cut short was not for nothing.
+fn run(options: &Options, binaries: &Binaries) -> Results {
+    let programs = options.programs.len();
     let mut spec = lab_spec();
-    let runs: Vec<(usize, Program)> =
-        options.sizes.iter().flat_map(|size| options.programs.iter().map(move |program| (*size, *program))).collect();
-    for (index, (size, program)) in runs.iter().enumerate() {
+    let runs = options.sizes.iter().flat_map(|size| options.programs.iter().map(move |program| (*size, *program)));
+    for (index, (size, program)) in runs.enumerate() {
         let address = [192, 168, 49, 11 + u8::try_from(index).unwrap()].into();
         spec.nodes.push(LabNode { name: format!("{program}-{size}"), addresses: vec![address] });
     }
     let lab = Lab::up(spec).unwrap().guarded();
     let api = ApiServer::start(binaries, &lab.spec().outside(), API_ADDRESS);
     let mut objects = Objects::new(api.admin(), options.endpoints);
-    let mut results = Vec::new();
-    for (index, (size, program)) in runs.iter().enumerate() {
+    let machine = Results::machine(&binaries.path("kube-proxy"));
+    let mut results = Results { machine, options: options.clone(), measured: Vec::new() };
+    for (size, nodes) in options.sizes.iter().zip(lab.spec().nodes.chunks(programs)) {
         objects.grow(*size);
-        let node = &lab.spec().nodes[index];
-        objects.move_node(node.addresses[0]);
-        let namespace = lab.node(&node.name).unwrap();
-        let subject = Subject { program: *program, namespace, binaries, api: &api };
-        let measured = measure::run(&subject, &mut objects, options);
-        eprintln!("{}", serde_json::to_string(&measured).unwrap());
-        results.push(measured);
-        subject.tidy();
+        let subject = |(program, node): (&Program, &LabNode)| Subject {
+            program: *program,
+            namespace: lab.node(&node.name).unwrap(),
+            binaries,
+            api: &api,
+        };
+        let subjects: Vec<Subject> = options.programs.iter().zip(nodes).map(subject).collect();
+        let mut measured = Vec::new();
+        for (subject, node) in subjects.iter().zip(nodes) {
+            objects.move_node(node.addresses[0]);
+            measured.push(measure::run(subject, &mut objects, options));
+            subject.tidy();
+        }
+        measure::idle(&subjects, &objects, options, &mut measured);
+        subjects.iter().for_each(Subject::tidy);
+        measured.iter().for_each(|measured| eprintln!("{}", serde_json::to_string(measured).unwrap()));
+        results.measured.extend(measured);
+        results.write(&Options::folder());
     }
     results
 }

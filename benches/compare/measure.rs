@@ -64,8 +64,6 @@ pub fn run(subject: &Subject<'_>, objects: &mut Objects, options: &Options) -> M
     let (start_processor, start_memory) = (processor_seconds(process.id()), watch.peak().both);
     eprintln!("{label}: programmed after {start:.3} s; {} changes", options.changes);
     let changes = changes(subject, objects, options, &process);
-    eprintln!("{label}: idle for {} s", options.idle_seconds);
-    let (idle, idle_processor) = idle(&process, options);
     eprintln!("{label}: churn for {} s", options.churn_seconds);
     let (started, before) = (Instant::now(), processor_seconds(process.id()));
     let churn_changes = churn(objects, options);
@@ -85,8 +83,8 @@ pub fn run(subject: &Subject<'_>, objects: &mut Objects, options: &Options) -> M
         start_processor,
         start_memory,
         changes,
-        idle,
-        idle_processor,
+        idle: 0.0,
+        idle_processor: 0.0,
         churn,
         churn_changes,
         churn_processor,
@@ -125,10 +123,10 @@ fn start(subject: &Subject<'_>, objects: &Objects) -> (Process, f64, MemoryWatch
 /// Replaces one endpoint after another, each in silence.
 fn changes(subject: &Subject<'_>, objects: &mut Objects, options: &Options, process: &Process) -> Vec<f64> {
     let mut announcements = Announcements::listen(&subject.namespace);
-    let mut times = Vec::new();
-    for _ in 0..options.changes {
+    let (mut times, begun) = (Vec::new(), Instant::now());
+    while times.len() < options.changes && begun.elapsed().as_secs() < options.changes_seconds {
         times.push(change(&mut announcements, objects, process));
-        thread::sleep(Duration::from_millis(options.pause_ms));
+        thread::sleep(options.pause_ms.of(subject.program));
     }
     times
 }
@@ -144,10 +142,24 @@ fn change(announcements: &mut Announcements, objects: &mut Objects, process: &Pr
     announced.saturating_duration_since(written).as_secs_f64()
 }
 
-fn idle(process: &Process, options: &Options) -> (f64, f64) {
-    let (started, before) = (Instant::now(), processor_seconds(process.id()));
+/// Starts all programs once more, each on its own node, and measures what they take while nothing happens: at the same
+/// time, for idle programs are not in each other's way.
+pub fn idle(subjects: &[Subject<'_>], objects: &Objects, options: &Options, results: &mut [Measured]) {
+    eprintln!("{} x {}: all are started again, to be idle", objects.services(), objects.endpoints());
+    let mut running: Vec<Process> = subjects.iter().map(|subject| start(subject, objects).0).collect();
+    thread::sleep(2 * SETTLE);
+    eprintln!("idle for {} s", options.idle_seconds);
+    let before: Vec<f64> = running.iter().map(|process| processor_seconds(process.id())).collect();
+    let started = Instant::now();
     thread::sleep(Duration::from_secs(options.idle_seconds));
-    (started.elapsed().as_secs_f64(), processor_seconds(process.id()) - before)
+    for ((process, before), measured) in running.iter_mut().zip(before).zip(results) {
+        assert!(process.is_alive(), "{}", process.last_words());
+        measured.idle = started.elapsed().as_secs_f64();
+        measured.idle_processor = processor_seconds(process.id()) - before;
+    }
+    for process in running {
+        process.terminate(PATIENCE);
+    }
 }
 
 /// Changes endpoints at a steady rate; how often.

@@ -1,4 +1,4 @@
-use std::{env, path::PathBuf, str::FromStr};
+use std::{env, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,33 @@ pub struct Options {
     pub programs: Vec<Program>,
     /// How many single changes
     pub changes: usize,
-    /// How long nothing happens between two of them: longer than anybody's minimum interval
-    pub pause_ms: u64,
+    /// After this time no further single change is begun
+    pub changes_seconds: u64,
+    /// How long nothing happens between two of them: longer than the program's minimum interval
+    pub pause_ms: Pause,
     /// How long to watch the idle program
     pub idle_seconds: u64,
     /// How long to change endpoints without a rest
     pub churn_seconds: u64,
     /// Changes a second then
     pub churn_rate: u32,
+}
+
+/// Milliseconds for each program.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pause {
+    pub kube_proxy: u64,
+    pub portolan: u64,
+}
+
+impl Pause {
+    pub fn of(self, program: Program) -> Duration {
+        Duration::from_millis(match program {
+            Program::KubeProxy => self.kube_proxy,
+            Program::Portolan => self.portolan,
+        })
+    }
 }
 
 impl Options {
@@ -33,7 +52,11 @@ impl Options {
             endpoints: one("COMPARE_ENDPOINTS", "10"),
             programs: list("COMPARE_PROGRAMS", "kube-proxy,portolan"),
             changes: one("COMPARE_CHANGES", "200"),
-            pause_ms: one("COMPARE_PAUSE_MS", "1200"),
+            changes_seconds: one("COMPARE_CHANGES_SECONDS", "3600"),
+            pause_ms: Pause {
+                kube_proxy: one("COMPARE_KUBE_PROXY_PAUSE_MS", "1200"),
+                portolan: one("COMPARE_PORTOLAN_PAUSE_MS", "300"),
+            },
             idle_seconds: one("COMPARE_IDLE_SECONDS", "300"),
             churn_seconds: one("COMPARE_CHURN_SECONDS", "60"),
             churn_rate: one("COMPARE_CHURN_RATE", "100"),

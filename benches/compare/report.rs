@@ -29,7 +29,7 @@ struct Row {
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     Row { title: "start to all programmed", unit: "s", value: |m| m.start },
     Row { title: "processor time of the start", unit: "s", value: |m| m.start_processor },
     Row { title: "one change, p50", unit: "ms", value: |m| 1e3 * quantile(&m.changes, 0.5) },
@@ -40,10 +40,11 @@ const ROWS: [Row; 10] = [
     Row { title: "processor time, idle", unit: "s", value: |m| m.idle_processor },
     Row { title: "processor time, churn", unit: "s", value: |m| m.churn_processor },
     Row { title: "one change at the end of the churn", unit: "ms", value: |m| 1e3 * m.churn_last },
+    Row { title: "single changes measured", unit: "number", value: |m| m.changes.len() as f64 },
 ];
 
-/// The row of what is spawned need not be won: who spawns nothing has nothing there.
-const UNJUDGED: &str = "peak memory of what it spawns";
+/// Rows in which nobody is ahead; and who spawns nothing has nothing to show there.
+const UNJUDGED: [&str; 2] = ["peak memory of what it spawns", "single changes measured"];
 
 impl Results {
     /// What this machine and the programs are.
@@ -131,7 +132,9 @@ impl Results {
             let (Some(theirs), Some(ours)) = (with.get(&Program::KubeProxy), with.get(&Program::Portolan)) else {
                 continue;
             };
-            for row in ROWS.iter().filter(|row| row.title != UNJUDGED && (row.value)(ours) >= (row.value)(theirs)) {
+            for row in
+                ROWS.iter().filter(|row| !UNJUDGED.contains(&row.title) && (row.value)(ours) >= (row.value)(theirs))
+            {
                 let (theirs, ours) = (figure((row.value)(theirs)), figure((row.value)(ours)));
                 let _ = writeln!(behind, "* {size} Services, {}: {ours} {} against {theirs}", row.title, row.unit);
             }
@@ -193,19 +196,22 @@ impl Results {
              * Start: from the start of the process until the kernel holds everything: the generation of the ruleset is \
              asked every millisecond, and elements are counted when it has moved. Nothing was programmed before. Its \
              processor time is that of 5 s more, too.\n\
-             * One change: one endpoint of one Service is replaced, {changes} times, each after {pause} ms of silence, \
-             which is longer than either's minimum interval, so that neither waits for it. From the API server's answer \
-             to the kernel's announcement of a rule or element with the new address.\n\
+             * One change: one endpoint of one Service is replaced, {changes} times, or as often as fits into \
+             {changes_seconds} s, each after a silence that is longer than the program's minimum interval ({kube_proxy} \
+             ms, {portolan} ms), so that it never waits for that. From the API server's answer to the kernel's \
+             announcement of a rule or element with the new address.\n\
              * Memory: what the kernel remembers as the most the process ever had in RAM (VmHWM), plus the same of the \
              processes it spawned that ran at one time (looked for every 10 ms), from start to end. What the kernel \
              itself needs for the rules is not in it.\n\
-             * Idle: {idle} s without a change. Churn: {rate} changes a second for {churn} s, each of another Service, \
+             * Idle: {idle} s without a change, both at the same time after another start. Churn: {rate} changes a second for {churn} s, each of another Service, \
              then one more, then 5 s to come to rest. Processor time of the process and of all it spawned, in steps of \
              10 ms. Under churn kube-proxy writes rules at most once a second, Portolan at most ten times.\n\
              * The version of nft matters: kube-proxy has it list its whole table before every change, and nft 1.0.6 \
              takes seconds for that in a large cluster.\n",
             changes = options.changes,
-            pause = options.pause_ms,
+            changes_seconds = options.changes_seconds,
+            kube_proxy = options.pause_ms.kube_proxy,
+            portolan = options.pause_ms.portolan,
             idle = options.idle_seconds,
             churn = options.churn_seconds,
             rate = options.churn_rate,
