@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
 
 use crate::{
+    compile::ServingTargets,
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
-    model::{Family, Node, ServiceId, Settings, Target, World},
+    model::{Family, Frontend, Node, ServiceId, Settings, Target, World},
     tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction},
 };
 
 use synced::Stopwatch;
-pub use synced::{Drift, Spent, Synced};
+pub use synced::{Cleaned, Drift, Spent, Synced};
 
 /// The data plane of one node, and what is known about it.
 pub struct Agent<K> {
@@ -148,9 +149,23 @@ impl<K: DataPlane> Agent<K> {
             self.kernel.remove_standby()?;
         }
         synced.spent.commit = clock.lap();
-        synced.flows_deleted = self.kernel.delete_stale_flows(&work.udp)?;
+        synced.cleaned = self.clean(work.udp)?;
         synced.spent.conntrack = clock.lap();
         Ok(synced)
+    }
+
+    /// Deletes stale UDP entries, one family after the other.
+    fn clean(&mut self, mut udp: BTreeMap<Frontend, ServingTargets>) -> Result<BTreeMap<Family, Cleaned>, KernelError> {
+        let mut all = BTreeMap::new();
+        for family in Family::ALL {
+            let of_family: BTreeMap<_, _> = udp.extract_if(.., |f, _| Family::of(f.address) == family).collect();
+            if !of_family.is_empty() {
+                let mut clock = Stopwatch::start();
+                let deleted = self.kernel.delete_stale_flows(&of_family)?;
+                all.insert(family, Cleaned { deleted, took: clock.lap() });
+            }
+        }
+        Ok(all)
     }
 
     /// Reads what the kernel holds and takes it over. Removes what is not ours; writes the program where it is missing,

@@ -52,7 +52,7 @@ impl Options {
             endpoints: one("COMPARE_ENDPOINTS", "10"),
             programs: list("COMPARE_PROGRAMS", "kube-proxy,portolan"),
             changes: one("COMPARE_CHANGES", "200"),
-            changes_seconds: one("COMPARE_CHANGES_SECONDS", "3600"),
+            changes_seconds: one("COMPARE_CHANGES_SECONDS", "400"),
             pause_ms: Pause {
                 kube_proxy: one("COMPARE_KUBE_PROXY_PAUSE_MS", "1200"),
                 portolan: one("COMPARE_PORTOLAN_PAUSE_MS", "300"),

@@ -3,7 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{model::Notice, tables::Owner};
+use crate::{
+    model::{Family, Notice},
+    tables::Owner,
+};
 
 /// What one [`Agent::sync`] did.
 #[derive(Debug, Default)]
@@ -16,14 +19,30 @@ pub struct Synced {
     pub refused: BTreeMap<Owner, String>,
     /// What users should know
     pub notices: Vec<Notice>,
-    /// Stale UDP entries that were deleted
-    pub flows_deleted: usize,
+    /// Looks for stale UDP entries, in the families where there was a reason to look
+    pub cleaned: BTreeMap<Family, Cleaned>,
     /// The program itself was written
     pub installed: bool,
     /// What others had changed in our tables since the last sync that succeeded, and what this one mended
     pub repaired: Drift,
     /// Where the time went
     pub spent: Spent,
+}
+
+impl Synced {
+    /// Stale UDP entries that were deleted.
+    pub fn flows_deleted(&self) -> usize {
+        self.cleaned.values().map(|cleaned| cleaned.deleted).sum()
+    }
+}
+
+/// One look for stale UDP entries of a family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Entries that were deleted
+    pub deleted: usize,
+    /// How long it took
+    pub took: Duration,
 }
 
 /// How long the parts of one [`Agent::sync`] took; zero for those that were not needed.

@@ -59,8 +59,8 @@ pub(super) fn report(services: usize, synced: &Synced) -> String {
     } else {
         line.push_str(&format!("{} changed, {} element operations", synced.changed.len(), synced.operations));
     }
-    if synced.flows_deleted > 0 {
-        line.push_str(&format!("; {} stale UDP flows deleted", synced.flows_deleted));
+    if synced.flows_deleted() > 0 {
+        line.push_str(&format!("; {} stale UDP flows deleted", synced.flows_deleted()));
     }
     line
 }

@@ -103,13 +103,13 @@ fn flows_leave_an_endpoint_that_is_gone_and_only_that() {
 
     // Who leaves and still serves keeps its flows; so does whoever is joined by others.
     let leaving = [("here-1", READY), ("here-2", LEAVING), ("there-1", READY), ("there-2", LEAVING)];
-    assert_eq!(give(&mut net, &leaving).flows_deleted, 0);
+    assert_eq!(give(&mut net, &leaving).flows_deleted(), 0);
     udp.iter_mut().chain(&mut tcp).for_each(Flow::is_unharmed);
 
     // Who is gone loses them. (The pods live on here, and would answer.)
     let synced = give(&mut net, &all(&["here-1", "there-1"]));
     let is_gone = |flow: &Flow| flow.pod().ends_with('2');
-    assert_eq!(synced.flows_deleted, udp.iter().filter(|flow| is_gone(flow)).count(), "flows deleted");
+    assert_eq!(synced.flows_deleted(), udp.iter().filter(|flow| is_gone(flow)).count(), "flows deleted");
     for flow in &mut udp {
         if is_gone(flow) {
             flow.go_on();
@@ -122,7 +122,7 @@ fn flows_leave_an_endpoint_that_is_gone_and_only_that() {
 
     // A new process looks at everything, and deletes nothing that is good.
     net.restart("node-1");
-    assert_eq!(give(&mut net, &all(&["here-1", "there-1"])).flows_deleted, 0);
+    assert_eq!(give(&mut net, &all(&["here-1", "there-1"])).flows_deleted(), 0);
     udp.iter_mut().chain(&mut tcp).for_each(Flow::is_unharmed);
 }
 
@@ -160,7 +160,7 @@ fn flows_notice_that_their_service_is_gone_and_that_it_returns() {
     // Cluster IPs are refused while some Service has one, here Service 2; other addresses have owners of their own,
     // which answer by their address.
     let others = world(net.lab.spec(), &[(service(2), all(&["here-1"]))]);
-    assert!(program(&mut net, &others).flows_deleted >= udp.len());
+    assert!(program(&mut net, &others).flows_deleted() >= udp.len());
     for flow in &mut udp {
         flow.wait(BRIEF);
         assert!(!matches!(flow.last.pod(), Some(pod) if PODS.contains(&pod)), "{}: {:?}", flow.about, flow.last);
@@ -177,7 +177,7 @@ fn flows_notice_that_their_service_is_gone_and_that_it_returns() {
     let mut heir = service(1);
     heir.id.name = "heir".into();
     let heir = world(net.lab.spec(), &[(heir, all(&["there-1", "here-2"]))]);
-    assert_eq!(program(&mut net, &heir).flows_deleted, 0);
+    assert_eq!(program(&mut net, &heir).flows_deleted(), 0);
     udp.iter_mut().for_each(Flow::is_unharmed);
 }
 
@@ -206,7 +206,7 @@ fn a_client_that_sent_too_early_is_served_as_soon_as_there_is_a_service() {
             }
         }
         let endpoint = world(net.lab.spec(), &[(service(1), all(&["there-2"]))]);
-        assert!(program(&mut net, &endpoint).flows_deleted > 0);
+        assert!(program(&mut net, &endpoint).flows_deleted() > 0);
         for flow in &mut flows {
             flow.go_on();
             assert_eq!(flow.pod(), "there-2", "{}", flow.about);

@@ -105,6 +105,9 @@ impl Reporter {
         for family in Family::ALL {
             pass.changed.triggers.iter().for_each(|triggered| self.metrics.programmed(family, *triggered));
         }
+        for (family, cleaned) in &synced.cleaned {
+            self.metrics.conntrack_cleaned(*family, cleaned.took, cleaned.deleted);
+        }
         self.metrics.quarantined(synced.refused.len());
         if !synced.repaired.is_empty() {
             let culprit = pass.foreign.iter().find_map(|change| change.culprit.as_ref());
