@@ -89,10 +89,15 @@ CLUSTER_ENV = PORTOLAN_REQUIRE_E2E=1 PORTOLAN_CLUSTER_BINARIES=$(CLUSTER_BINARIE
   $(foreach name,$(filter COMPARE_% E2E_%,$(.VARIABLES)),$(name)=$($(name)))
 
 e2e compare compare-page: TEST_ENV += $(CLUSTER_ENV)
+# The nodes of the end-to-end tests run what the chart would run there.
+RENDERED_CHART := $(abspath $(TARGET_DIR))/e2e/chart.yaml
+e2e: TEST_ENV += PORTOLAN_E2E_CHART=$(RENDERED_CHART)
 
 e2e: deps cluster-binaries ## Run Portolan against a real API server; takes ten minutes
 ifdef CARGO_RUN
 	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
+	mkdir -p $(dir $(RENDERED_CHART))
+	(cd tests/chart && go tool helm template portolan ../../charts/portolan --namespace kube-system -f ../e2e/values.yaml) >$(RENDERED_CHART)
 	$(CARGO_RUN) test --locked --test e2e -- --ignored --test-threads=1 $(TEST_FLAGS)
 else
 	@echo "SKIPPED: these tests make network namespaces, which takes root or sudo without a password" >&2

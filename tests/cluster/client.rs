@@ -83,6 +83,13 @@ impl Client {
         self.ask(async move { api.create(&PostParams::default(), &object).await }).map(untyped)
     }
 
+    /// Has the server go through [`Client::apply`], up to the point of keeping anything.
+    pub fn try_out(&self, object: &Value) -> Result<Value, kube::Error> {
+        let (api, name, patch) = (self.api_of(object), name(object), Patch::Apply(object.clone()));
+        let params = PatchParams { dry_run: true, ..PatchParams::apply("portolan-tests").force() };
+        self.ask(async move { api.patch(&name, &params, &patch).await }).map(untyped)
+    }
+
     /// Creates or changes the object, so that it has these fields and no others that were given so before: what
     /// `kubectl apply --server-side` does.
     #[track_caller]

@@ -7,6 +7,7 @@ use portolan::model::Family;
 use serde_json::{Value, json};
 
 use crate::{
+    chart,
     cluster::{Client, SERVICE_RANGES},
     support::{Cluster, SHOP, cluster_ip, node_port, service},
 };
@@ -41,6 +42,19 @@ fn the_api_server_allocates_keeps_and_guards() {
     assert!(cluster.client.get(&made).is_err());
 
     portolan_may_do_its_work_and_nothing_else(&cluster.api.as_portolan());
+    takes_the_chart(&cluster.client);
+}
+
+fn takes_the_chart(client: &Client) {
+    // What a controller makes in a whole cluster.
+    let account = json!({"namespace": "kube-system", "name": "default"});
+    client.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account}));
+    let objects = chart::objects();
+    assert!(objects.len() >= 5, "{objects:?}");
+    for object in objects {
+        let taken = client.try_out(&object).unwrap_or_else(|error| panic!("{}: {error}", object["kind"]));
+        assert_eq!(taken["metadata"]["name"], object["metadata"]["name"]);
+    }
 }
 
 /// Verbs, API group and resource.

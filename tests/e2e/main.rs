@@ -5,6 +5,7 @@
 
 mod api_away;
 mod changes;
+mod chart;
 mod control_plane;
 mod nodes;
 mod process;

@@ -15,7 +15,10 @@ use portolan::{
 };
 use serde_json::{Value, json};
 
-use crate::cluster::{API_ADDRESS, ApiServer, Binaries, Client, Process, command_in, lab_spec, wait_for};
+use crate::{
+    chart,
+    cluster::{API_ADDRESS, ApiServer, Binaries, Client, Process, command_in, lab_spec, wait_for},
+};
 
 /// The namespace that all objects are in.
 pub const SHOP: &str = "shop";
@@ -110,15 +113,16 @@ impl Cluster {
         portolan
     }
 
-    /// Portolan on node-N, under a name, with a kubeconfig and an API server that need not be right.
+    /// Portolan on node-N as the chart runs it, under a name, with a kubeconfig and an API server that need not be right.
     pub fn launch(&self, number: u8, name: &str, kubeconfig: &Path, url: &str) -> Portolan {
         let node = format!("node-{number}");
         let namespace = self.lab.node(&node).unwrap();
+        let config = self.api.folder().join(format!("{name}.yaml"));
+        fs::write(&config, chart::config().replace(&self.api.url(), url)).unwrap();
         let mut command = command_in(&namespace, env!("CARGO_BIN_EXE_portolan"));
-        command.arg("run").args(["--apiserver", url]).arg("--kubeconfig").arg(kubeconfig);
-        command.args(["--node", name, "--cluster-cidr", POD_RANGES]);
-        // Limits of connection tracking belong to the whole machine.
-        command.args(["--conntrack-max-per-core=0", "--conntrack-min=0", "--oom-score-adj=0"]);
+        command.args(chart::arguments(name, config.to_str().unwrap()));
+        // In a Pod the credentials are those of its ServiceAccount.
+        command.arg("--kubeconfig").arg(kubeconfig);
         Portolan { process: Process::start(&format!("portolan-{node}"), command, self.api.folder()), namespace }
     }
 
