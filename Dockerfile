@@ -1,7 +1,7 @@
 # The image: the program, nft and their libraries; no shell. `docker build -t portolan .`
 #
-# Base images are pinned by tag, so that a build gets their security updates; the release pipeline builds with --build-arg
-# and digests, and signs what comes out. Both stages are one Debian release: the libraries belong to the compiler's libc, and
+# Base images are pinned by tag, so that a build gets their security updates; who wants the same image again gives a digest
+# by --build-arg. Both stages are one Debian release: the libraries belong to the compiler's libc, and
 # it is the nft that the tests run.
 ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
 

@@ -5,8 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help deps build test chart cluster-binaries e2e demo bench compare compare-page lint rules-json
 
-# nft, conntrack and others live in sbin, which is not in every user's PATH.
-export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# nft, conntrack and others live in sbin, Go where its archive puts it: neither is in every user's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:Debian package
 NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping \
@@ -96,6 +96,10 @@ e2e: TEST_ENV += PORTOLAN_E2E_CHART=$(RENDERED_CHART)
 e2e: deps cluster-binaries ## Run Portolan against a real API server; takes ten minutes
 ifdef CARGO_RUN
 	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
+	@if ! command -v go >/dev/null; then
+	  echo "SKIPPED make e2e: Go is not installed, and Helm's engine, which renders the chart, is a Go program" >&2
+	  exit $(if $(filter 1,$(PORTOLAN_REQUIRE_E2E)),1,0)
+	fi
 	mkdir -p $(dir $(RENDERED_CHART))
 	(cd tests/chart && go tool helm template portolan ../../charts/portolan --namespace kube-system -f ../e2e/values.yaml) >$(RENDERED_CHART)
 	$(CARGO_RUN) test --locked --test e2e -- --ignored --test-threads=1 $(TEST_FLAGS)

@@ -34,6 +34,10 @@ pub struct Agent<K> {
     drift: Drift,
     /// Some input could not be read: nothing that the inputs do not name may be removed
     keep_unknown: bool,
+    /// UDP frontends whose flows are still to be looked at
+    udp: BTreeMap<Frontend, ServingTargets>,
+    /// What the kernel refused, with its words, and would refuse again
+    refused: BTreeMap<Owner, String>,
 }
 
 impl<K: DataPlane> Agent<K> {
@@ -49,6 +53,8 @@ impl<K: DataPlane> Agent<K> {
             settled: false,
             drift: Drift::default(),
             keep_unknown: false,
+            udp: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -67,15 +73,20 @@ impl<K: DataPlane> Agent<K> {
         &mut self.kernel
     }
 
-    /// Replaces all inputs. `incomplete` says that some could not be read: then nothing is removed on their account.
+    /// Replaces all inputs. `incomplete` is that of [`Agent::set_incomplete`].
     pub fn set(&mut self, world: World, settings: Settings, incomplete: bool) {
         self.choose_programs(&settings);
+        self.set_incomplete(incomplete);
+        self.desired.replace(world, settings);
+    }
+
+    /// Says whether some inputs could not be read: then nothing is removed on their account.
+    pub fn set_incomplete(&mut self, incomplete: bool) {
         if self.keep_unknown || incomplete {
             // Only taking over leaves alone what the inputs do not name, or removes what was left alone before.
             self.adopted = false;
         }
         self.keep_unknown = incomplete;
-        self.desired.replace(world, settings);
     }
 
     /// Replaces what is known of the node and what the operator chose.
@@ -102,6 +113,11 @@ impl<K: DataPlane> Agent<K> {
         self.adopted = false;
     }
 
+    /// Has what the kernel refused tried again at the next [`Agent::sync`]; otherwise it is, when its inputs change.
+    pub fn retry(&mut self) {
+        self.desired.mark(services(self.refused.keys()));
+    }
+
     /// Makes the kernel hold what is desired. After an error it holds what it held, or parts of the change that are
     /// complete in themselves; the next call finds out and does the rest.
     ///
@@ -111,60 +127,64 @@ impl<K: DataPlane> Agent<K> {
     pub fn sync(&mut self) -> Result<Synced, KernelError> {
         let result = self.bring_in_line();
         self.settled = result.is_ok();
+        // What was left undone is found by looking.
+        self.adopted &= result.is_ok();
         let mut synced = result?;
         synced.repaired = std::mem::take(&mut self.drift);
         Ok(synced)
     }
 
     fn bring_in_line(&mut self) -> Result<Synced, KernelError> {
-        let mut synced = Synced::default();
         let mut clock = Stopwatch::start();
-        let adopting = !self.adopted;
-        if adopting {
+        let mut synced = Synced { compared: !self.adopted, ..Synced::default() };
+        if synced.compared {
             synced.installed = self.adopt()?;
             self.adopted = true;
         }
         synced.spent.read = clock.lap();
-        let work = if adopting {
+        let desired = &self.desired;
+        self.refused
+            .retain(|owner, _| matches!(owner, Owner::Service(id) if !synced.compared && !desired.is_dirty(id)));
+        let work = if synced.compared {
             self.desired.take_over(&mut self.contents, self.keep_unknown)
         } else {
             self.desired.work(&self.contents)
         };
         synced.spent.compile = clock.lap();
         synced.notices = work.notices;
-        let retry: BTreeSet<Owner> = work.changes.keys().cloned().collect();
+        self.udp.extend(work.udp);
+        let attempted: Vec<Owner> = work.changes.keys().cloned().collect();
         let result = self.commit_all(work.changes, &mut synced);
-        let unfinished = if result.is_err() { retry } else { synced.refused.keys().cloned().collect() };
-        self.desired.mark(unfinished.into_iter().filter_map(|owner| match owner {
-            Owner::Service(id) => Some(id),
-            Owner::Node | Owner::Stray => None,
-        }));
         if result.is_err() {
-            self.adopted = false;
+            self.desired.mark(services(&attempted));
         }
         result?;
-        if adopting {
+        self.refused.extend(std::mem::take(&mut synced.refused));
+        synced.refused = self.refused.clone();
+        if synced.compared {
             // Only now is nothing missing from the first tables, whoever made the second ones: this process, or one
             // before it that did not come so far.
             self.kernel.remove_standby()?;
         }
         synced.spent.commit = clock.lap();
-        synced.cleaned = self.clean(work.udp)?;
+        synced.cleaned = self.clean()?;
         synced.spent.conntrack = clock.lap();
         Ok(synced)
     }
 
     /// Deletes stale UDP entries, one family after the other.
-    fn clean(&mut self, mut udp: BTreeMap<Frontend, ServingTargets>) -> Result<BTreeMap<Family, Cleaned>, KernelError> {
+    fn clean(&mut self) -> Result<BTreeMap<Family, Cleaned>, KernelError> {
         let mut all = BTreeMap::new();
         for family in Family::ALL {
-            let of_family: BTreeMap<_, _> = udp.extract_if(.., |f, _| Family::of(f.address) == family).collect();
+            let of_family = self.udp.iter().filter(|(frontend, _)| Family::of(frontend.address) == family);
+            let of_family: BTreeMap<_, _> = of_family.map(|(frontend, targets)| (*frontend, targets.clone())).collect();
             if !of_family.is_empty() {
                 let mut clock = Stopwatch::start();
                 let deleted = self.kernel.delete_stale_flows(&of_family)?;
                 all.insert(family, Cleaned { deleted, took: clock.lap() });
             }
         }
+        self.udp.clear();
         Ok(all)
     }
 
@@ -225,7 +245,10 @@ impl<K: DataPlane> Agent<K> {
         info!("replacing the program; a second table serves meanwhile");
         let present = Contents::from_kernel(present);
         let mut nothing = Contents::default();
+        let departed = self.desired.departed();
         let mut changes = self.desired.take_over(&mut nothing, true).changes;
+        // They are not for the second table, but still to be done for the first.
+        self.desired.mark(departed);
         let unknown = present.owners().filter(|o| !changes.contains_key(o));
         let kept = unknown.filter(|o| self.keep_unknown || self.desired.keeps(o));
         let kept: Vec<_> = kept.filter_map(|o| Some((o.clone(), present.rows(o)?.clone()))).collect();
@@ -285,7 +308,8 @@ impl<K: DataPlane> Agent<K> {
                 synced.operations += transaction.operations();
                 let owners: Vec<Owner> = changes.keys().cloned().collect();
                 self.contents.accept(changes);
-                self.forget_departed(&owners, &transaction)?;
+                // The change itself is there, so nobody is to be blamed for it any more.
+                self.forget_departed(&owners, &transaction).map_err(KernelError::not_refused)?;
                 synced.changed.extend(owners);
                 Ok(())
             }
@@ -328,6 +352,15 @@ impl<K: DataPlane> Agent<K> {
         }
         Ok(())
     }
+}
+
+/// The Services among the owners.
+fn services<'a>(owners: impl IntoIterator<Item = &'a Owner>) -> Vec<ServiceId> {
+    let service = |owner: &Owner| match owner {
+        Owner::Service(id) => Some(id.clone()),
+        Owner::Node | Owner::Stray => None,
+    };
+    owners.into_iter().filter_map(service).collect()
 }
 
 /// Clients that are remembered for an endpoint that is no member of the group's list.

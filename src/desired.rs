@@ -165,6 +165,16 @@ impl Desired {
         self.dirty.extend(services);
     }
 
+    /// Whether a Service will be compiled the next time.
+    pub fn is_dirty(&self, id: &ServiceId) -> bool {
+        self.dirty.contains(id)
+    }
+
+    /// Services that are gone, whose departure is still to be worked on.
+    pub fn departed(&self) -> Vec<ServiceId> {
+        self.dirty.iter().filter(|id| !self.world.services.contains_key(*id)).cloned().collect()
+    }
+
     /// Compiles what is dirty, against what the tables hold.
     pub fn work(&mut self, contents: &Contents) -> Work {
         let dirty = self.settle_claims();

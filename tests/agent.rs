@@ -97,8 +97,10 @@ fn what_the_kernel_refuses_costs_only_its_service() {
     }
     assert_eq!(without_slot_order(&agent.kernel().dump().unwrap()), fresh(without), "all others are there");
 
-    // Once the kernel takes it, the next look brings it in without anybody asking.
+    // Once the kernel takes it, the next try brings it in.
     agent.kernel().refuse_when(|_| false);
+    assert_eq!(agent.sync().unwrap().refused.len(), 2, "it is not tried at every turn, and not forgotten");
+    agent.retry();
     let synced = agent.sync().unwrap();
     assert!(synced.refused.is_empty());
     assert_eq!(without_slot_order(&agent.kernel().dump().unwrap()), fresh(cluster(&names)));

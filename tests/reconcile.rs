@@ -16,9 +16,9 @@ use portolan::{
     agent::{Agent, Synced},
     desired::Desired,
     health::{Health, NodeState},
-    kernel::{Count, DataPlane, KernelError, MemoryDataPlane},
+    kernel::{Count, DataPlane, KernelError, MemoryDataPlane, monitor::RulesetMonitor},
     metrics::Metrics,
-    model::{Node, ServiceId, Settings, World, ingest},
+    model::{Family, Node, ServiceId, Settings, World, ingest},
     objects::Object,
     reconcile::{Changed, ClusterFeed, ClusterInputs, Keeper, Observer, Pass, Reconciler, Timing},
     source::kube::{Change, Kind},
@@ -110,18 +110,43 @@ impl Keeper for Watched {
         self.agent.contents()
     }
 
+    fn set_incomplete(&mut self, incomplete: bool) {
+        self.agent.set_incomplete(incomplete);
+    }
+
+    fn retry(&mut self) {
+        self.agent.retry();
+    }
+
+    fn watch(&mut self) -> Result<Option<RulesetMonitor>, KernelError> {
+        Ok(None)
+    }
+
+    fn generation(&mut self) -> Result<u32, KernelError> {
+        self.agent.kernel().generation()
+    }
+
     fn counters(&mut self) -> Result<Vec<Count>, KernelError> {
         Ok(Vec::new())
     }
 }
 
-struct Passes(mpsc::UnboundedSender<Changed>);
+struct Passes {
+    passes: mpsc::UnboundedSender<Changed>,
+    health: Health,
+}
 
 impl Observer for Passes {
-    fn changed(&mut self, _: &Changed) {}
+    fn changed(&mut self, changed: &Changed, ready: bool) {
+        if changed.any() && ready {
+            self.health.queued();
+        }
+    }
+
+    fn failed(&mut self) {}
 
     fn passed(&mut self, pass: &Pass, _: &mut impl Keeper) {
-        self.0.send(pass.changed.clone()).unwrap();
+        self.passes.send(pass.changed.clone()).unwrap();
     }
 
     async fn asked(&mut self) {
@@ -153,8 +178,9 @@ impl Loop {
             let inputs = ClusterInputs::new("here", Vec::new());
             let health = Health::new(Duration::from_secs(60), NodeState::Unknown);
             let feed = ClusterFeed::new(inputs, receiver, describe, patience, health.clone(), Metrics::new(0));
+            let observer = Passes { passes: sender, health: health.clone() };
             let timing = Timing { least: Duration::from_millis(1), longest_retry: Duration::from_secs(1) };
-            let reconciler = Reconciler::new(feed, keeper, Passes(sender), timing, None).await.unwrap();
+            let reconciler = Reconciler::new(feed, keeper, observer, timing).await.unwrap();
             let shutdown = CancellationToken::new();
             let mut ends = Loop { changes, passes, tables, health, shutdown: shutdown.clone() };
             let run = reconciler.run(shutdown.clone());
@@ -162,7 +188,7 @@ impl Loop {
                 test(&mut ends).await;
                 ends.shutdown.cancel();
             };
-            tokio::join!(async { run.await.unwrap() }, test);
+            tokio::join!(run, test);
         });
     }
 
@@ -212,7 +238,7 @@ fn nothing_is_written_before_the_first_lists_are_complete() {
         ends.send(listed(&[Kind::EndpointSlice])).await;
         let changed = ends.pass().await;
         assert_eq!((changed.services, changed.slices), (1, 1));
-        assert_eq!(changed.triggers, ["2026-11-21T08:00:00Z".parse().unwrap()]);
+        assert_eq!(changed.triggers, [(Family::V4, "2026-11-21T08:00:00Z".parse().unwrap())]);
         assert!(ends.holds("10.0.0.1"));
     });
 }

@@ -15,7 +15,8 @@ pub struct Synced {
     pub changed: BTreeSet<Owner>,
     /// Element operations sent to the kernel
     pub operations: usize,
-    /// Owners whose change the kernel refused, with its words; they keep their last good state
+    /// Owners whose change the kernel refuses, now or since an earlier sync, with its words; they keep their last good
+    /// state
     pub refused: BTreeMap<Owner, String>,
     /// What users should know
     pub notices: Vec<Notice>,
@@ -23,6 +24,8 @@ pub struct Synced {
     pub cleaned: BTreeMap<Family, Cleaned>,
     /// The program itself was written
     pub installed: bool,
+    /// Everything that the kernel holds was read and compared, not only what had changed
+    pub compared: bool,
     /// What others had changed in our tables since the last sync that succeeded, and what this one mended
     pub repaired: Drift,
     /// Where the time went

@@ -4,12 +4,15 @@ mod dry_run;
 mod files;
 mod reporter;
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use ::kube::Client;
 use anyhow::Context;
 use ipnet::IpNet;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -22,8 +25,8 @@ use crate::{
     config::Config,
     events::{Events, Reason},
     health::{Health, NodeState},
-    http::{HealthChecks, ListenFailure, Server, health_routes, metrics_routes},
-    kernel::{NetlinkDataPlane, monitor::RulesetMonitor},
+    http::{BindError, HealthChecks, ListenFailure, Server, health_routes, metrics_routes},
+    kernel::NetlinkDataPlane,
     metrics::{Metrics, Refresh},
     model::{Node, Settings},
     reconcile::{ClusterFeed, ClusterInputs, Inputs, Keeper, PATIENCE, Reconciler, Timing},
@@ -42,13 +45,14 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let (config, warnings) = args.config()?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    if !config.sync.dry_run {
-        takeover::set_sysctls(&config);
-    }
     if config.process.init_only {
+        takeover::set_sysctls(&config);
         return Ok(ExitCode::SUCCESS);
     }
     let kube_proxy = KubeProxy::at_start(&config)?;
+    if !config.sync.dry_run {
+        takeover::set_sysctls(&config);
+    }
     // The loop has this thread for itself; health answers from the other one, even while the kernel takes its time.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = runtime.block_on(Run::new(config, kube_proxy)?.begin());
@@ -104,24 +108,17 @@ impl Run {
 
     async fn with_keeper(self, inputs: impl Inputs, client: Option<Client>) -> anyhow::Result<()> {
         if self.config.sync.dry_run {
-            return self.with_all(inputs, DryRun::new(), None, None).await;
+            return self.with_all(inputs, DryRun::new(), None).await;
         }
         let open = if self.config.sync.own_table { NetlinkDataPlane::open_owning } else { NetlinkDataPlane::open };
-        let mut kernel = open()?;
-        // Before the first look at the tables, so that nothing happens unseen between the two.
-        let monitor = kernel.monitor()?;
-        self.with_all(inputs, Agent::new(kernel), Some(monitor), client).await
+        self.with_all(inputs, Agent::new(open()?), client).await
     }
 
-    async fn with_all(
-        self,
-        inputs: impl Inputs,
-        keeper: impl Keeper,
-        monitor: Option<RulesetMonitor>,
-        client: Option<Client>,
-    ) -> anyhow::Result<()> {
+    async fn with_all(self, inputs: impl Inputs, keeper: impl Keeper, client: Option<Client>) -> anyhow::Result<()> {
         let (refresh, requests) = Refresh::channel();
-        let servers = self.serve(refresh)?;
+        // A dry run speaks to nobody: probes and load balancers would take it for the real thing.
+        let dry_run = self.config.sync.dry_run;
+        let mut servers = if dry_run { JoinSet::new() } else { self.serve(refresh)? };
         let node = self.config.node.node.as_deref().unwrap_or_default();
         let events = match client.filter(|_| self.config.api.events) {
             Some(client) => Events::start(client, node, self.stop.clone()),
@@ -131,7 +128,7 @@ impl Run {
         let failed = move |failure: ListenFailure| {
             told.warn(&failure.service, Reason::FailedToStartServiceHealthcheck, failure.to_string());
         };
-        let checks = HealthChecks::start(self.health.clone(), failed, self.stop.clone());
+        let checks = (!dry_run).then(|| HealthChecks::start(self.health.clone(), failed, self.stop.clone()));
         let reporter = Reporter {
             health: self.health,
             metrics: self.metrics,
@@ -140,21 +137,24 @@ impl Run {
             kube_proxy: self.kube_proxy,
             requests,
             asking: None,
+            refused: BTreeMap::new(),
             counting: false,
         };
         let sync = &self.config.sync;
         let timing = Timing { least: sync.min_sync_period, longest_retry: sync.sync_period };
-        let reconciler = Reconciler::new(inputs, keeper, reporter, timing, monitor).await;
-        let reconciler = reconciler.context("cannot follow the kernel")?;
-        tokio::select! {
-            ended = reconciler.run(self.stop.clone()) => ended?,
-            failed = servers => failed?,
-        }
-        Ok(())
+        let reconciler = Reconciler::new(inputs, keeper, reporter, timing).await.context("cannot follow the kernel")?;
+        let result = tokio::select! {
+            () = reconciler.run(self.stop.clone()) => Ok(()),
+            failed = first_failure(&mut servers) => Err(failed.into()),
+        };
+        self.stop.cancel();
+        // Requests under way are answered.
+        let _ = tokio::time::timeout(FAREWELL, async { while servers.join_next().await.is_some() {} }).await;
+        result
     }
 
-    /// Starts the servers. What is returned ends only if one of them cannot do its work and may not wait.
-    fn serve(&self, refresh: Refresh) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+    /// Starts the servers.
+    fn serve(&self, refresh: Refresh) -> anyhow::Result<JoinSet<Result<(), BindError>>> {
         let serving = &self.config.serving;
         let hard_fail = serving.bind_address_hard_fail;
         let health = serving.healthz().map(|address| Server {
@@ -172,16 +172,11 @@ impl Run {
             hard_fail,
             routes: metrics_routes(self.metrics.clone(), refresh, &shown),
         });
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         for server in [health, metrics].into_iter().flatten() {
             tasks.spawn(server.run(self.stop.clone()));
         }
-        Ok(async move {
-            while let Some(ended) = tasks.join_next().await {
-                ended??;
-            }
-            std::future::pending().await
-        })
+        Ok(tasks)
     }
 
     fn end_on_signals(&self) -> anyhow::Result<()> {
@@ -197,6 +192,16 @@ impl Run {
         });
         Ok(())
     }
+}
+
+/// Waits until a server cannot do its work and may not wait.
+async fn first_failure(servers: &mut JoinSet<Result<(), BindError>>) -> BindError {
+    while let Some(ended) = servers.join_next().await {
+        if let Ok(Err(failure)) = ended {
+            return failure;
+        }
+    }
+    std::future::pending().await
 }
 
 /// What the operator chose makes of a Node object.

@@ -36,7 +36,7 @@ pub fn refuse_beside_kube_proxy() -> anyhow::Result<()> {
     if let Some(alive) = find_alive(Path::new("/proc")) {
         bail!(
             "a kube-proxy is alive in this network namespace ({alive}); two programs that translate the same packets get in \
-             each other's way. End it first - with kubeadm, `kubectl -n kube-system delete daemonset kube-proxy`; with \
+             each other's way. End it first - docs/migrate-from-kube-proxy.md says how without deleting it; with \
              k3s, start the server with --disable-kube-proxy - and start Portolan again with --cleanup-kube-proxy"
         );
     }

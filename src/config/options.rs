@@ -78,7 +78,7 @@ pub struct InputOptions {
 #[serde(rename_all = "camelCase")]
 pub struct ApiOptions {
     /// Address of the API server. Not the cluster IP of Service default/kubernetes, which only works once Portolan has
-    /// programmed it [default: what the environment of a pod says, else the kubeconfig]
+    /// programmed it [default: what --kubeconfig says, else the environment of a pod, else $KUBECONFIG or ~/.kube/config]
     #[arg(long, visible_alias = "master", value_name = "URL", value_parser = api_server, env = "PORTOLAN_APISERVER")]
     pub apiserver: Option<String>,
 
@@ -86,7 +86,7 @@ pub struct ApiOptions {
     #[arg(long, value_name = "PATH", env = "PORTOLAN_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Write Events about Services and the node [default: true with an API server]
+    /// Write Events about Services that their owners should know of [default: true with an API server]
     #[arg(
         long,
         value_name = "BOOL",

@@ -37,3 +37,13 @@ pub enum KernelError {
         reason: String,
     },
 }
+
+impl KernelError {
+    /// The same as a failure, where a refusal is not the fault of what was asked for.
+    pub fn not_refused(self) -> Self {
+        match self {
+            KernelError::Refused { attempt, reason } => KernelError::Failed { attempt, reason },
+            other => other,
+        }
+    }
+}

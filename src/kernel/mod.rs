@@ -74,6 +74,12 @@ pub trait DataPlane {
     /// compared through [`DataPlane::dump`]. Moves the generation when it sees a program for the first time.
     fn damaged_chains(&mut self, programs: &[Program]) -> Result<Vec<String>, KernelError>;
 
+    /// Subscribes to the changes that others make to these tables, where there can be others. To be called within a tokio
+    /// runtime.
+    fn watch(&mut self) -> Result<Option<monitor::RulesetMonitor>, KernelError> {
+        Ok(None)
+    }
+
     /// The clients that a group remembers for one of its lists.
     fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError>;
 

@@ -154,12 +154,12 @@ impl Metrics {
         self.0.own.quarantined(services);
     }
 
-    /// How many objects, or parts of objects, cannot be used as they are.
-    pub fn refused_objects(&self, objects: usize) {
-        self.0.own.refused_objects(objects);
+    /// How many Services cannot be used as their objects are.
+    pub fn refused_services(&self, services: usize) {
+        self.0.own.refused_services(services);
     }
 
-    /// The watch of a kind, such as `Service`, brought something, be it a bookmark.
+    /// The watch of a kind, such as `Service`, brought a change.
     pub fn watch_event(&self, kind: &'static str) {
         self.0.own.watch_event(kind, Timestamp::now());
     }
@@ -169,7 +169,7 @@ impl Metrics {
         self.0.own.watch_listed(kind);
     }
 
-    /// A watch or a list of a kind failed.
+    /// A kind cannot be followed for now.
     pub fn watch_failed(&self, kind: &'static str) {
         self.0.own.watch_failed(kind);
     }

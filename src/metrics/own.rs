@@ -92,17 +92,21 @@ impl OwnMetrics {
             self.quarantined.clone(),
         );
         registry.register(
-            "refused_objects",
-            "Objects, or parts of objects, that cannot be used as they are",
+            "refused_services",
+            "Services whose object cannot be used; they keep what they have",
             self.refused.clone(),
         );
         registry.register(
             "watch_last_event_timestamp_seconds",
-            "When the watch of a kind last brought something, in seconds since 1970",
+            "When the watch of a kind last brought a change, in seconds since 1970; quiet kinds have none for days",
             self.watch_events.clone(),
         );
         registry.register("watch_lists", "How often all objects of a kind were listed", self.watch_lists.clone());
-        registry.register("watch_errors", "Watches and lists of a kind that failed", self.watch_errors.clone());
+        registry.register(
+            "watch_errors",
+            "Troubles with following a kind; one that lasts counts once",
+            self.watch_errors.clone(),
+        );
         registry.register(
             "kernel_verified_timestamp_seconds",
             "When everything in the kernel was last read and compared, in seconds since 1970",
@@ -150,7 +154,7 @@ impl OwnMetrics {
         self.quarantined.set(services as i64);
     }
 
-    pub(super) fn refused_objects(&self, objects: usize) {
+    pub(super) fn refused_services(&self, objects: usize) {
         self.refused.set(objects as i64);
     }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::{
     desired::Desired,
     model::{
-        Node, Notice, ServiceId, Severity, SliceId,
+        Family, Node, Notice, ServiceId, Severity, SliceId,
         ingest::{Reader, Reading},
     },
     objects::{Object, ObjectRef},
@@ -30,6 +30,10 @@ pub struct ClusterInputs {
     slices: BTreeMap<SliceId, ServiceId>,
     /// Services that are there but cannot be used
     refused: BTreeSet<ServiceId>,
+    /// They are others than the desired state knows
+    unsettled: bool,
+    /// Slices that are there and could never be read
+    strange: BTreeSet<SliceId>,
     changed: Changed,
 }
 
@@ -41,14 +45,14 @@ pub struct Changed {
     /// EndpointSlices likewise
     pub slices: usize,
     /// When the changes were made that led to these slices, where the slices say so
-    pub triggers: Vec<Timestamp>,
+    pub triggers: Vec<(Family, Timestamp)>,
     /// The node changed
     pub node: bool,
     /// Something else did that concerns the rules
     pub others: bool,
     /// What is wrong with objects
     pub notices: Vec<Notice>,
-    /// How many Services cannot be used and keep what they have; not a change
+    /// How many Services there are that cannot be used and keep what they have; not a change
     pub refused: usize,
 }
 
@@ -82,6 +86,8 @@ impl ClusterInputs {
             networks: BTreeMap::from([("".into(), networks)]),
             slices: BTreeMap::new(),
             refused: BTreeSet::new(),
+            unsettled: false,
+            strange: BTreeSet::new(),
             changed: Changed::default(),
         }
     }
@@ -119,7 +125,7 @@ impl ClusterInputs {
                 self.gone(kind, &namespace, &name, desired);
                 Vec::new()
             }
-            Change::Undecodable { object, reason } => vec![self.undecodable(object, reason, desired)],
+            Change::Undecodable { object, reason } => vec![self.undecodable(object, reason)],
             Change::Listed(kind) => {
                 if self.listed.insert(kind) {
                     self.changed.others = true;
@@ -139,16 +145,16 @@ impl ClusterInputs {
         };
         match reading {
             Reading::Service(service) => {
-                if self.refused.remove(&service.id) {
-                    desired.keep(self.refused.clone());
-                }
+                self.unsettled |= self.refused.remove(&service.id);
                 self.changed.services += usize::from(desired.put_service(service));
             }
             Reading::Slice(slice) => {
-                self.move_slice(&slice.id, Some(&slice.service), desired);
+                self.strange.remove(&slice.id);
+                let moved = self.move_slice(&slice.id, Some(&slice.service), desired);
+                let family = slice.endpoints.first().map(|endpoint| Family::of(endpoint.address));
                 if desired.put_slice(slice) {
-                    self.changed.slices += 1;
-                    self.changed.triggers.extend(trigger);
+                    self.changed.slices += usize::from(!moved);
+                    self.changed.triggers.extend(family.zip(trigger));
                 }
             }
             Reading::Node(node) => {
@@ -170,25 +176,46 @@ impl ClusterInputs {
     fn put_useless(&mut self, object: &Object, desired: &mut Desired) {
         let metadata = object.metadata();
         match object {
-            Object::Service(_) => self.refuse(ServiceId::new(metadata.namespace(), &metadata.name), desired),
-            Object::EndpointSlice(_) => self.move_slice(&slice_id(metadata.namespace(), &metadata.name), None, desired),
+            Object::Service(_) => self.refuse(ServiceId::new(metadata.namespace(), &metadata.name)),
+            Object::EndpointSlice(_) => {
+                self.remove_slice(&slice_id(metadata.namespace(), &metadata.name), desired);
+            }
             _ => {}
         }
     }
 
     /// The Service keeps what it has until its object is mended or deleted.
-    fn refuse(&mut self, id: ServiceId, desired: &mut Desired) {
+    fn refuse(&mut self, id: ServiceId) {
         if self.refused.insert(id) {
-            desired.keep(self.refused.clone());
+            self.unsettled = true;
             self.changed.services += 1;
         }
     }
 
-    /// An EndpointSlice that cannot be decoded stays as it was, too.
-    fn undecodable(&mut self, object: ObjectRef, reason: String, desired: &mut Desired) -> Notice {
-        if &*object.kind == Kind::Service.name() {
-            let id = ServiceId { namespace: object.namespace.clone(), name: object.name.clone() };
-            self.refuse(id, desired);
+    /// To be called after changes were applied, before the desired state is worked on.
+    pub fn settle(&mut self, desired: &mut Desired) {
+        if std::mem::take(&mut self.unsettled) {
+            desired.keep(self.refused.clone());
+        }
+    }
+
+    /// Whether there are slices that could never be read: whose endpoints may be in the kernel is not known then, and
+    /// nothing may be removed on that account.
+    pub fn incomplete(&self) -> bool {
+        !self.strange.is_empty()
+    }
+
+    /// What an object that cannot be decoded means: it stays as it was. One whose name cannot be read is only told of.
+    fn undecodable(&mut self, object: ObjectRef, reason: String) -> Notice {
+        if object.name.is_empty() {
+            // Which one it is nobody knows; its list removes nothing.
+        } else if &*object.kind == Kind::Service.name() {
+            self.refuse(ServiceId { namespace: object.namespace.clone(), name: object.name.clone() });
+        } else if &*object.kind == Kind::EndpointSlice.name() {
+            let id = SliceId { namespace: object.namespace.clone(), name: object.name.clone() };
+            if !self.slices.contains_key(&id) {
+                self.strange.insert(id);
+            }
         }
         let reason = format!("{reason}; what was programmed for it stays");
         Notice { severity: Severity::Refused, origin: None, object: Some(object), field: String::new(), reason }
@@ -199,12 +226,10 @@ impl ClusterInputs {
             Kind::Service => {
                 let id = ServiceId::new(namespace, name);
                 desired.remove_service(&id);
-                if self.refused.remove(&id) {
-                    desired.keep(self.refused.clone());
-                }
+                self.unsettled |= self.refused.remove(&id);
                 self.changed.services += 1;
             }
-            Kind::EndpointSlice => self.move_slice(&slice_id(namespace, name), None, desired),
+            Kind::EndpointSlice => self.remove_slice(&slice_id(namespace, name), desired),
             Kind::ServiceCidr => {
                 self.changed.others |= self.networks.remove(name).is_some();
                 self.set_networks(desired);
@@ -215,23 +240,23 @@ impl ClusterInputs {
         }
     }
 
-    /// Takes a slice away from the Service it was of, unless it still belongs there.
-    fn move_slice(&mut self, id: &SliceId, to: Option<&ServiceId>, desired: &mut Desired) {
-        if let Some(from) = self.slices.get(id)
-            && Some(from) != to
-        {
+    fn remove_slice(&mut self, id: &SliceId, desired: &mut Desired) {
+        self.strange.remove(id);
+        self.move_slice(id, None, desired);
+    }
+
+    /// Takes a slice away from the Service it was of, unless it still belongs there. Returns whether it did.
+    fn move_slice(&mut self, id: &SliceId, to: Option<&ServiceId>, desired: &mut Desired) -> bool {
+        let from = match to {
+            Some(service) if self.slices.get(id) == Some(service) => return false,
+            Some(service) => self.slices.insert(id.clone(), service.clone()),
+            None => self.slices.remove(id),
+        };
+        if let Some(from) = &from {
             desired.remove_slice(from, id);
             self.changed.slices += 1;
         }
-        match to {
-            Some(service) if self.slices.get(id) == Some(service) => {}
-            Some(service) => {
-                self.slices.insert(id.clone(), service.clone());
-            }
-            None => {
-                self.slices.remove(id);
-            }
-        }
+        from.is_some()
     }
 
     fn set_networks(&self, desired: &mut Desired) {

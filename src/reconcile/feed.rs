@@ -42,9 +42,11 @@ pub struct ClusterFeed<D> {
     metrics: Metrics,
     /// What stands in a kind's way
     troubles: BTreeMap<Kind, String>,
-    /// The node and its addresses, as they were last told to the keeper
-    told: Option<(Node, Vec<IpAddr>)>,
+    /// The node, its addresses and the service networks, as the keeper was last told
+    told: Option<(Node, Vec<IpAddr>, Vec<IpNet>)>,
     warnings: Vec<String>,
+    /// What the keeper was told of slices that could never be read
+    incomplete: bool,
     patience: Option<Instant>,
 }
 
@@ -69,6 +71,7 @@ impl<D: Describe> ClusterFeed<D> {
             troubles: BTreeMap::new(),
             told: None,
             warnings: Vec::new(),
+            incomplete: false,
             patience: Some(Instant::now() + patience),
         };
         feed.tell_missing();
@@ -118,11 +121,14 @@ impl<D: Describe> ClusterFeed<D> {
     /// Tells the keeper about the node, if it is another one or has other addresses than it was last told.
     fn tell_node(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> bool {
         let described = self.inputs.node();
-        let same = |(node, known): &(Node, Vec<IpAddr>)| node == described && known == addresses;
-        if self.told.as_ref().is_some_and(same) {
+        let networks: Vec<IpNet> = self.inputs.networks().copied().collect();
+        if self
+            .told
+            .as_ref()
+            .is_some_and(|(node, known, old)| node == described && known == addresses && *old == networks)
+        {
             return false;
         }
-        let networks: Vec<IpNet> = self.inputs.networks().copied().collect();
         let (mut node, settings, warnings) = (self.describe)(described.clone(), &networks);
         if self.warnings != warnings {
             warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -132,7 +138,7 @@ impl<D: Describe> ClusterFeed<D> {
             node.interface_addresses = addresses.to_vec();
         }
         keeper.set_node(node, settings);
-        self.told = Some((described.clone(), addresses.to_vec()));
+        self.told = Some((described.clone(), addresses.to_vec(), networks));
         true
     }
 }
@@ -167,6 +173,11 @@ impl<D: Describe> Inputs for ClusterFeed<D> {
         changed.node |= self.ready() && self.tell_node(keeper, addresses);
         changed.others |= self.ready() && !was_ready;
         changed.refused = self.inputs.refused().len();
+        self.inputs.settle(keeper.desired());
+        if std::mem::replace(&mut self.incomplete, self.inputs.incomplete()) != self.incomplete {
+            keeper.set_incomplete(self.incomplete);
+            changed.others = true;
+        }
         self.tell_missing();
         Ok(changed)
     }

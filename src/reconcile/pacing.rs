@@ -62,6 +62,19 @@ impl Pacing {
         if self.wanted { Some(self.earliest) } else { self.retry.map(|retry| retry.max(self.earliest)) }
     }
 
+    /// Whether it is time for what failed to be tried again.
+    pub fn retries(&self, now: Instant) -> bool {
+        self.retry.is_some_and(|retry| retry <= now)
+    }
+
+    /// Something besides a pass failed, and is to be tried again.
+    pub fn failed(&mut self, now: Instant) {
+        if self.retry.is_none_or(|retry| retry <= now) {
+            self.retry = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(self.longest_retry);
+        }
+    }
+
     /// A pass that began at `begun` ended at `now`.
     pub fn finished(&mut self, outcome: Outcome, repair: bool, begun: Instant, now: Instant) {
         self.wanted = false;
@@ -69,12 +82,17 @@ impl Pacing {
         if repair {
             self.rested = now + (now.duration_since(begun) * REST).min(LONGEST_REST);
         }
-        if outcome == Outcome::Done {
-            self.retry = None;
-            self.pause = FIRST_RETRY.min(self.longest_retry);
-        } else {
-            self.retry = Some(now + self.pause);
-            self.pause = (self.pause * 2).min(self.longest_retry);
+        match outcome {
+            Outcome::Done => {
+                self.retry = None;
+                self.pause = FIRST_RETRY.min(self.longest_retry);
+            }
+            // A pass for other reasons in between does not put off the next try.
+            Outcome::Refused => self.failed(now),
+            Outcome::Failed => {
+                self.earliest = now + self.least.max(FIRST_RETRY.min(self.longest_retry));
+                self.failed(now);
+            }
         }
     }
 }
@@ -114,11 +132,26 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         pacing.want();
-        assert!(pacing.due().unwrap() - now <= LEAST);
+        assert!(pacing.due().unwrap() - now <= FIRST_RETRY);
         pacing.finished(Outcome::Done, false, now, now);
         assert_eq!(pacing.due(), None);
         pacing.finished(Outcome::Refused, false, now, now);
         assert_eq!(pacing.due(), Some(now + FIRST_RETRY), "after a success the pauses begin anew");
+    }
+
+    #[test]
+    fn what_is_refused_is_tried_again_in_its_own_time_whatever_else_changes() {
+        let start = Instant::now();
+        let mut pacing = Pacing::new(LEAST, LONGEST, start);
+        pacing.finished(Outcome::Refused, false, start, start);
+        for tenth in 1..10 {
+            let now = start + Duration::from_millis(100 * tenth);
+            pacing.want();
+            assert!(!pacing.retries(now));
+            pacing.finished(Outcome::Refused, false, now, now);
+            assert_eq!(pacing.due(), Some(start + FIRST_RETRY).max(Some(now + LEAST)));
+        }
+        assert!(pacing.retries(start + FIRST_RETRY));
     }
 
     #[test]

@@ -36,7 +36,7 @@ func TestTheRightsAreTheLeast(t *testing.T) {
 	for _, events := range []bool{true, false} {
 		want := reading
 		if events {
-			want = append(want, "events.k8s.io events create,patch")
+			want = append(want, "events.k8s.io events create")
 		}
 		r := mustRender(t, "config.events", events)
 		var got []string

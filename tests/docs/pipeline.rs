@@ -89,7 +89,8 @@ fn command(stage: &[String], namespace: &str, state_dir: &str) -> Command {
     match program.as_str() {
         "portolan" => {
             command.arg(env!("CARGO_BIN_EXE_portolan")).args(arguments);
-            let has_state = !arguments.iter().any(|a| a == "--help" || a == "--version");
+            let stateless = |a: &String| ["--help", "--version", "check"].contains(&a.as_str());
+            let has_state = !arguments.iter().any(stateless);
             if has_state {
                 command.args(["--state-dir", state_dir]);
             }

@@ -68,7 +68,7 @@ fn portolan_may_do_its_work_and_nothing_else(portolan: &Client) {
         (&["list", "watch"], "", "namespaces"),
         (&["list", "watch"], "", "nodes"),
         (&["list", "watch"], "networking.k8s.io", "servicecidrs"),
-        (&["create", "patch"], "events.k8s.io", "events"),
+        (&["create"], "events.k8s.io", "events"),
         (&[], "", "secrets"),
         (&[], "", "pods"),
         (&[], "", "configmaps"),

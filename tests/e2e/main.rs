@@ -12,6 +12,7 @@ mod process;
 mod refusals;
 mod services;
 mod support;
+mod telling;
 
 #[path = "../cluster/mod.rs"]
 mod cluster;

@@ -1,5 +1,7 @@
 //! What is wrong is said, by name, and mended where it is mended, without a restart.
 
+use std::time::Duration;
+
 use portolan::model::{Family, Protocol};
 use serde_json::{Value, json};
 
@@ -53,6 +55,9 @@ fn what_is_wrong_is_named_and_nothing_is_written() {
     let mut portolan = cluster.launch(1, "node-1", &good, &url);
     says(&portolan, &["endpointslices", "\"list\"", "discovery.k8s.io", "kube-system/portolan"]);
     wrote_nothing(&cluster, &portolan);
+    // Twice the sync period later it is still no reason for a restart.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(portolan.get("/livez").unwrap().starts_with("HTTP/1.1 200"), "{}", portolan.process.last_words());
     cluster.api.allow_portolan();
     portolan.wait_until_ready();
     is_served(&cluster.pod("guest"), frontend(cluster_ip(&web, Family::V4), Protocol::Tcp, 80), &["web-1"]);

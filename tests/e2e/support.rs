@@ -191,16 +191,18 @@ impl Portolan {
 
     /// The answer of its health server; `None` if there is none.
     pub fn get(&self, path: &str) -> Option<String> {
-        in_namespace(&self.namespace, || {
-            let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], 10256))).ok()?;
-            stream.set_read_timeout(Some(PATIENCE)).ok()?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).ok()?;
-            Some(answer)
-        })
-        .unwrap()
+        in_namespace(&self.namespace, || get(([127, 0, 0, 1], 10256).into(), path)).unwrap()
     }
+}
+
+/// What an HTTP server answers, as it came; `None` if it does not.
+pub fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 /// Waits until exactly these pods answer somebody at a frontend, and nothing else comes of asking.

@@ -32,7 +32,7 @@ fn scrape() -> String {
     metrics.contents(&Contents::default());
     metrics.drift_repaired(Some("nft"));
     metrics.quarantined(1);
-    metrics.refused_objects(1);
+    metrics.refused_services(1);
     metrics.watch_event("Service");
     metrics.watch_listed("Service");
     metrics.watch_failed("Service");

@@ -7,10 +7,10 @@ use tracing::warn;
 use crate::{
     agent::Synced,
     desired::Desired,
-    kernel::{Count, DataPlane, KernelError, NetlinkDataPlane},
+    kernel::{Count, DataPlane, KernelError, NetlinkDataPlane, monitor::RulesetMonitor},
     model::{Family, Node, ServiceId, Settings, World},
     reconcile::Keeper,
-    tables::{Contents, Program, differences, nft_text},
+    tables::{Contents, Program, TABLE, TableState, differences, nft_text},
 };
 
 /// Keeps on paper what the kernel would hold.
@@ -30,14 +30,28 @@ impl DryRun {
     }
 
     /// What the kernel holds now; nothing, if it cannot be read.
-    fn read_kernel() -> Contents {
-        match NetlinkDataPlane::open().and_then(|mut kernel| kernel.dump()) {
-            Ok(state) => Contents::from_kernel(state),
-            Err(failure) => {
-                warn!("{failure}; comparing with empty tables");
-                Contents::default()
+    fn read_kernel() -> TableState {
+        NetlinkDataPlane::open().and_then(|mut kernel| kernel.dump()).unwrap_or_else(|failure| {
+            warn!("{failure}; comparing with empty tables");
+            TableState::default()
+        })
+    }
+
+    /// What would become of the tables themselves.
+    fn tables(&self, held: &TableState) -> String {
+        let mut text = String::new();
+        for program in Family::ALL.map(|family| Program::new(family, self.desired.settings())) {
+            let table = format!("table {} {TABLE}", program.family.nft());
+            match held.programs.get(&program.family) {
+                None => text.push_str(&format!("would make {table}\n")),
+                Some(held) if *held == program.fingerprint => {}
+                Some(_) => text.push_str(&format!("would write {table} anew: it holds another program\n")),
             }
         }
+        for stranger in &held.strangers {
+            text.push_str(&format!("would remove {stranger}: it is none of ours\n"));
+        }
+        text
     }
 
     /// The complete ruleset, as `portolan render` prints it.
@@ -65,14 +79,30 @@ impl Keeper for DryRun {
         self.incomplete = incomplete;
     }
 
+    fn set_incomplete(&mut self, incomplete: bool) {
+        self.incomplete = incomplete;
+    }
+
+    fn retry(&mut self) {}
+
     fn doubt(&mut self) {}
+
+    fn watch(&mut self) -> Result<Option<RulesetMonitor>, KernelError> {
+        Ok(None)
+    }
+
+    fn generation(&mut self) -> Result<u32, KernelError> {
+        Ok(0)
+    }
 
     fn sync(&mut self) -> Result<Synced, KernelError> {
         let mut text = String::new();
         if self.contents.is_none() {
-            text = self.ruleset();
+            let held = Self::read_kernel();
+            text = self.ruleset() + &self.tables(&held);
+            self.contents = Some(Contents::from_kernel(held));
         }
-        let contents = self.contents.get_or_insert_with(Self::read_kernel);
+        let contents = self.contents.get_or_insert_default();
         let work = self.desired.take_over(contents, self.incomplete);
         let nothing = Default::default();
         for (owner, wanted) in &work.changes {

@@ -36,9 +36,10 @@ impl Inputs for ManifestFeed {
 
     fn apply(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> anyhow::Result<Changed> {
         let loaded = input::load_with(&self.input, &self.node, self.allocating, || Ok(addresses.to_vec()))?;
+        let refused = loaded.refused.len();
         keeper.set(loaded.world, loaded.settings, loaded.refused, loaded.incomplete);
         self.ready = true;
-        Ok(Changed { notices: loaded.notices, others: true, ..Changed::default() })
+        Ok(Changed { notices: loaded.notices, refused, others: true, ..Changed::default() })
     }
 
     fn ready(&self) -> bool {

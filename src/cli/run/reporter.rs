@@ -12,9 +12,8 @@ use crate::{
     events::{Events, Reason},
     health::Health,
     http::HealthChecks,
-    kernel::monitor::ForeignChange,
     metrics::{Metrics, RefreshRequests, Stage, SyncTimes},
-    model::{Family, Notice, Severity},
+    model::{Notice, Severity},
     reconcile::{Changed, Keeper, Observer, Pass},
     tables::Owner,
 };
@@ -24,28 +23,37 @@ pub struct Reporter {
     pub health: Health,
     pub metrics: Metrics,
     pub events: Events,
-    pub checks: HealthChecks,
+    /// None in a dry run: load balancers must not send anything here on its account
+    pub checks: Option<HealthChecks>,
     pub kube_proxy: KubeProxy,
     /// Who waits for the metrics to be brought up to date
     pub requests: RefreshRequests,
     pub asking: Option<oneshot::Sender<()>>,
+    /// What the kernel refused at the last pass
+    pub refused: BTreeMap<Owner, String>,
     /// The kernel's counters were read once: what metrics tell counts from there
     pub counting: bool,
 }
 
 impl Observer for Reporter {
-    fn changed(&mut self, changed: &Changed) {
+    fn changed(&mut self, changed: &Changed, ready: bool) {
         log_notices(&changed.notices);
         self.events.notices(Reason::InvalidService, &changed.notices);
-        self.metrics.refused_objects(changed.refused);
+        self.metrics.refused_services(changed.refused);
         if changed.any() {
-            self.health.queued();
             self.metrics.queued(changed.services, changed.slices);
+            // While the first lists are awaited nothing can be outstanding: a restart would not make them come.
+            if ready {
+                self.health.queued();
+            }
         }
     }
 
+    fn failed(&mut self) {
+        self.health.queued();
+    }
+
     fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) {
-        log_foreign(&pass.foreign);
         let Ok(synced) = &pass.result else {
             self.metrics.sync_failed();
             return;
@@ -55,9 +63,12 @@ impl Observer for Reporter {
         if synced.installed || !synced.changed.is_empty() {
             info!("{}", apply::report(keeper.desired().world().services.len(), synced));
         }
-        self.kube_proxy.synced();
+        if pass.verified() {
+            self.kube_proxy.synced();
+        }
         self.tell_health(pass);
         self.tell_metrics(pass, synced);
+        self.tell_repairs(pass, synced);
         self.tell_refused(synced);
         self.tell_load_balancers(keeper);
         if !std::mem::replace(&mut self.counting, true) {
@@ -87,12 +98,13 @@ impl Observer for Reporter {
 impl Reporter {
     fn tell_health(&self, pass: &Pass) {
         self.health.updated(pass.begun);
-        if pass.verified {
+        if pass.verified() {
             self.health.verified();
+            self.metrics.verified();
         }
     }
 
-    fn tell_metrics(&mut self, pass: &Pass, synced: &Synced) {
+    fn tell_metrics(&self, pass: &Pass, synced: &Synced) {
         let spent = &synced.spent;
         let stages = BTreeMap::from([
             (Stage::Read, spent.read),
@@ -100,36 +112,48 @@ impl Reporter {
             (Stage::Commit, spent.commit),
             (Stage::Conntrack, spent.conntrack),
         ]);
-        let times = SyncTimes { total: pass.took, full: pass.verified, stages, operations: synced.operations };
+        let times = SyncTimes { total: pass.took, full: pass.verified(), stages, operations: synced.operations };
         self.metrics.synced(&times);
-        for family in Family::ALL {
-            pass.changed.triggers.iter().for_each(|triggered| self.metrics.programmed(family, *triggered));
-        }
+        pass.changed.triggers.iter().for_each(|(family, triggered)| self.metrics.programmed(*family, *triggered));
         for (family, cleaned) in &synced.cleaned {
             self.metrics.conntrack_cleaned(*family, cleaned.took, cleaned.deleted);
         }
-        self.metrics.quarantined(synced.refused.len());
-        if !synced.repaired.is_empty() {
-            let culprit = pass.foreign.iter().find_map(|change| change.culprit.as_ref());
-            self.metrics.drift_repaired(culprit.map(|culprit| culprit.name.as_str()));
-        }
     }
 
-    fn tell_refused(&self, synced: &Synced) {
+    fn tell_repairs(&self, pass: &Pass, synced: &Synced) {
+        let drift = &synced.repaired;
+        if drift.is_empty() {
+            return;
+        }
+        pass.foreign.iter().for_each(|change| warn!("{change}"));
+        let (owners, program) = (drift.owners.len(), drift.program.len());
+        warn!(owners, program, "repaired what others had changed in our tables");
+        let culprit = pass.foreign.iter().find_map(|change| change.culprit.as_ref());
+        self.metrics.drift_repaired(culprit.map(|culprit| culprit.name.as_str()));
+    }
+
+    /// Logs what is new; what goes on being refused is only counted, and its Event repeated now and then.
+    fn tell_refused(&mut self, synced: &Synced) {
+        let of_services = synced.refused.keys().filter(|owner| matches!(owner, Owner::Service(_)));
+        self.metrics.quarantined(of_services.count());
         for (owner, reason) in &synced.refused {
-            error!(%owner, "the kernel refused its rules, its last good state stays: {reason}");
+            if self.refused.get(owner) != Some(reason) {
+                error!(%owner, "the kernel refused its rules, its last good state stays: {reason}");
+            }
             if let Owner::Service(id) = owner {
                 let note = format!("the kernel refused the rules of this Service; what it had stays: {reason}");
                 self.events.warn(id, Reason::KernelRefused, note);
             }
         }
+        self.refused.clone_from(&synced.refused);
     }
 
     fn tell_load_balancers(&mut self, keeper: &mut impl Keeper) {
+        let Some(checks) = &mut self.checks else { return };
         let desired = keeper.desired();
         let addresses = health_check_addresses(&desired.world().node, desired.settings());
         let wanted = desired.reports().iter().filter_map(|(id, report)| Some((id, report.health_check.as_ref()?)));
-        self.checks.set(wanted, &addresses);
+        checks.set(wanted, &addresses);
     }
 
     fn read_counters(&self, keeper: &mut impl Keeper) {
@@ -153,11 +177,5 @@ fn log_notices(notices: &[Notice]) {
             Severity::Refused => error!("{notice}"),
             Severity::Warning => warn!("{notice}"),
         }
-    }
-}
-
-fn log_foreign(changes: &[ForeignChange]) {
-    for change in changes {
-        warn!("{change}; repairing");
     }
 }

@@ -230,6 +230,10 @@ impl DataPlane for NetlinkDataPlane {
         self.known.edited(&mut self.socket, &self.table, programs)
     }
 
+    fn watch(&mut self) -> Result<Option<RulesetMonitor>, KernelError> {
+        self.monitor().map(Some)
+    }
+
     fn remembered(&mut self, group: &AffinityGroup, list: List) -> Result<Vec<Remembered>, KernelError> {
         remembered::read(&mut self.reader(), group, list)
     }

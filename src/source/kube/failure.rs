@@ -63,7 +63,8 @@ impl Failure {
         match self {
             Failure::Unreachable(_) | Failure::Broken(_) | Failure::Silent(_) | Failure::Brief => true,
             // What was asked for was right: who may ask it, and when, is another matter.
-            Failure::Refused(status) => matches!(status.code, 401 | 403 | 429),
+            // A server on its way down or up, or a load balancer without one, says 5xx: no reason for every node to list all.
+            Failure::Refused(status) => matches!(status.code, 401 | 403 | 429 | 500 | 502 | 503 | 504),
             Failure::Nonsense(_) | Failure::Expired => false,
         }
     }
