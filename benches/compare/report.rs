@@ -96,8 +96,8 @@ impl Results {
         let machine: String = self.machine.iter().map(|line| format!("* {line}\n")).collect();
         let mut page = format!(
             "# Beside kube-proxy\n\n    make compare\n\nwrites this page, its plots and `comparison.json`, as root. The \
-             real kube-proxy in nftables mode and `portolan run`, one after the other, each in a fresh network \
-             namespace, with the same API server, the same objects and the same nft:\n\n{machine}\n\
+             real kube-proxy in nftables mode and `portolan run`, each in a fresh network namespace, one after the other \
+             but for the idle time, with the same API server, the same objects and the same nft:\n\n{machine}\n\
              Ratios above 1 mean that Portolan needs less.\n\n"
         );
         for size in &options.sizes {
