@@ -33,7 +33,7 @@ fn main() {
         // Only the page and the plots, of results that are there.
         Ok("report") => {
             let text = fs::read_to_string(folder.join("comparison.json")).unwrap();
-            serde_json::from_str::<Results>(&text).unwrap().write(&folder);
+            serde_json::from_str::<Results>(&text).unwrap().write_page(&folder);
         }
         _ => return println!("compare: not run; `make compare` does"),
     }

@@ -76,10 +76,16 @@ impl Results {
         ]
     }
 
-    /// Writes `comparison.json`, `comparison.md` and `images/comparison-*.svg` below the folder.
+    /// Writes `comparison.json` below the folder, and what is made of it.
     pub fn write(&self, folder: &Path) {
-        fs::create_dir_all(folder.join("images")).unwrap();
+        fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("comparison.json"), serde_json::to_string_pretty(self).unwrap() + "\n").unwrap();
+        self.write_page(folder);
+    }
+
+    /// Writes `comparison.md` and `images/comparison-*.svg` below the folder.
+    pub fn write_page(&self, folder: &Path) {
+        fs::create_dir_all(folder.join("images")).unwrap();
         fs::write(folder.join("comparison.md"), self.page()).unwrap();
         for (name, picture) in self.plots() {
             fs::write(folder.join(format!("images/comparison-{name}.svg")), picture).unwrap();
