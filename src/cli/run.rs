@@ -97,7 +97,7 @@ impl Run {
         let server = kube::connect(&address).await.context("cannot reach the API server")?;
         info!("following the API server {server:?}");
         let node = self.config.node.node.clone().unwrap_or_default();
-        let (changes, watches) = kube::watch(&server, &node, &kube::Timing::default()).split();
+        let (changes, watches) = kube::watch(&server, &node, &kube::Timing::default());
         let inputs = ClusterInputs::new(&node, self.config.input.service_cidr.clone());
         let describe = describer(&self.config);
         let feed = ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone());

@@ -63,7 +63,7 @@ impl<D: Describe> ClusterFeed<D> {
     ) -> Self {
         let feed = Self {
             changes,
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::new(),
             inputs,
             describe,
             health,
@@ -80,9 +80,18 @@ impl<D: Describe> ClusterFeed<D> {
 
     /// What readiness waits for.
     fn tell_missing(&self) {
-        let waited_for = |kind: &Kind| *kind != Kind::Namespace && (self.patience.is_some() || is_indispensable(*kind));
         let reason = |kind: Kind| (format!("the list of {}s", kind.name()), self.troubles.get(&kind).cloned());
-        self.health.waits_for(self.inputs.missing().filter(waited_for).map(reason));
+        self.health.waits_for(self.waited_for().map(reason));
+    }
+
+    /// Kinds that nothing is written without: some as long as it takes, others as long as patience lasts.
+    fn waited_for(&self) -> impl Iterator<Item = Kind> {
+        let patient = self.patience.is_some();
+        self.inputs.missing().filter(move |kind| match kind {
+            Kind::Service | Kind::EndpointSlice => true,
+            Kind::Node | Kind::ServiceCidr => patient,
+            Kind::Namespace => false,
+        })
     }
 
     /// What a change says beyond the desired state.
@@ -164,14 +173,13 @@ impl<D: Describe> Inputs for ClusterFeed<D> {
 
     fn apply(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> anyhow::Result<Changed> {
         let mut changed = Changed::default();
-        let was_ready = self.ready();
         for change in std::mem::take(&mut self.batch) {
             self.note(&change);
             changed.notices.extend(self.inputs.apply(change, keeper.desired()));
         }
         changed.add(self.inputs.take_changed());
+        // The first time is when enough is known: then this counts as a change, whatever made it so.
         changed.node |= self.ready() && self.tell_node(keeper, addresses);
-        changed.others |= self.ready() && !was_ready;
         changed.refused = self.inputs.refused().len();
         self.inputs.settle(keeper.desired());
         if std::mem::replace(&mut self.incomplete, self.inputs.incomplete()) != self.incomplete {
@@ -183,12 +191,6 @@ impl<D: Describe> Inputs for ClusterFeed<D> {
     }
 
     fn ready(&self) -> bool {
-        let patient = self.patience.is_some();
-        !self.inputs.missing().any(|kind| kind != Kind::Namespace && (patient || is_indispensable(kind)))
+        self.waited_for().next().is_none()
     }
-}
-
-/// Without these nothing is written, however long they take.
-fn is_indispensable(kind: Kind) -> bool {
-    matches!(kind, Kind::Service | Kind::EndpointSlice)
 }

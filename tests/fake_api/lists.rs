@@ -29,7 +29,7 @@ async fn a_list_counts_when_its_last_page_has_been_told() {
     followed.expect(&["put a:80", "put b:80"]).await;
     let seen = api.seen(Kind::Service, 2).await;
     assert_eq!((seen[0].get("limit"), seen[0].get("resourceVersion"), seen[1].get("continue")), ("500", "", "more"));
-    assert_eq!(followed.source.try_next().filter(|change| super::kind_of(change) == "Service"), None);
+    assert_eq!(followed.changes.try_recv().ok().filter(|change| super::kind_of(change) == "Service"), None);
     allowed.notify_one();
     followed.expect(&["put c:80", "listed"]).await;
     let seen = api.seen(Kind::Service, 3).await;

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use portolan::{
     objects::Object,
-    source::kube::{self, ApiAddress, Change, Kind, KubeSource, Timing},
+    source::kube::{self, ApiAddress, Change, Kind, Timing, Watches},
 };
 use server::FakeApi;
+use tokio::sync::mpsc;
 
 /// How long a test waits before it fails; nothing that goes well comes near it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,7 +37,8 @@ fn timing() -> Timing {
 
 /// Follows the fake API server, and tells of one kind only, a line a change.
 struct Followed {
-    source: KubeSource,
+    changes: mpsc::Receiver<Change>,
+    watches: Watches,
     kind: Kind,
 }
 
@@ -44,13 +46,14 @@ impl Followed {
     async fn start(api: &FakeApi, kind: Kind, timing: &Timing) -> Self {
         let address = ApiAddress { server: Some(format!("http://{}", api.address)), kubeconfig: None };
         let server = kube::connect(&address).await.unwrap();
-        Self { source: kube::watch(&server, "node-1", timing), kind }
+        let (changes, watches) = kube::watch(&server, "node-1", timing);
+        Self { changes, watches, kind }
     }
 
     /// The next change of the kind.
     async fn change(&mut self) -> Change {
         loop {
-            let change = tokio::time::timeout(PATIENCE, self.source.next()).await.expect("a change in time").unwrap();
+            let change = tokio::time::timeout(PATIENCE, self.changes.recv()).await.expect("a change in time").unwrap();
             if kind_of(&change) == self.kind.name() {
                 return change;
             }

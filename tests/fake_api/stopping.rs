@@ -10,7 +10,7 @@ use super::{
 };
 
 async fn stops(followed: Followed) {
-    tokio::time::timeout(PATIENCE, followed.source.stop()).await.expect("an end in time");
+    tokio::time::timeout(PATIENCE, followed.watches.stop()).await.expect("an end in time");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use crate::objects::{Object, ObjectRef};
 /// How many changes may wait for the receiver; then the tasks wait, and the API server with them.
 const WAITING: usize = 256;
 
-/// What a [`KubeSource`] tells.
+/// What [`watch`] tells.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// An object is there, new or changed. One of a known resourceVersion is not told again.
@@ -109,8 +109,8 @@ impl Default for Timing {
 }
 
 /// Follows all kinds on `server`, and of the Nodes the one named `node_name`. To be called within a tokio runtime; the
-/// tasks run there.
-pub fn watch(server: &ApiServer, node_name: &str, timing: &Timing) -> KubeSource {
+/// tasks run there. The receiver may be cancelled while it waits, nothing is lost; it ends only if the runtime does.
+pub fn watch(server: &ApiServer, node_name: &str, timing: &Timing) -> (mpsc::Receiver<Change>, Watches) {
     let (sender, changes) = mpsc::channel(WAITING);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -126,14 +126,7 @@ pub fn watch(server: &ApiServer, node_name: &str, timing: &Timing) -> KubeSource
             }
         });
     }
-    KubeSource { changes, stop, tasks }
-}
-
-impl KubeSource {
-    /// The changes, and what keeps them coming, apart: for a loop that waits for other things too.
-    pub fn split(self) -> (mpsc::Receiver<Change>, Watches) {
-        (self.changes, Watches { stop: self.stop, tasks: self.tasks })
-    }
+    (changes, Watches { stop, tasks })
 }
 
 /// What keeps changes coming. Ends with its last owner, at once; [`Watches::stop`] waits for it.
@@ -144,32 +137,6 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Ends the watches and their connections, whatever state they are in.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// The running watches. Ends with its last owner, at once; [`KubeSource::stop`] waits for it.
-#[derive(Debug)]
-pub struct KubeSource {
-    changes: mpsc::Receiver<Change>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl KubeSource {
-    /// Waits for the next change. Dropping the future loses nothing. `None` only if the runtime is going down.
-    pub async fn next(&mut self) -> Option<Change> {
-        self.changes.recv().await
-    }
-
-    /// The next change, if there is one already: for gathering what belongs to one sync.
-    pub fn try_next(&mut self) -> Option<Change> {
-        self.changes.try_recv().ok()
-    }
-
     /// Ends the watches and their connections, whatever state they are in.
     pub async fn stop(mut self) {
         self.stop.cancel();
