@@ -9,11 +9,13 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod agent;
+pub mod answers;
 pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod controlplane;
 pub mod desired;
+pub mod dns;
 pub mod events;
 pub mod health;
 pub mod http;
@@ -25,3 +27,4 @@ pub mod objects;
 pub mod reconcile;
 pub mod source;
 pub mod tables;
+pub mod zone;

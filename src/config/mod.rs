@@ -5,6 +5,7 @@
 //! ones and a value is refused for the same reason wherever it stands. A file is either our own ([`read_file`] says what
 //! it looks like) or a `KubeProxyConfiguration`.
 
+pub mod dns;
 mod duration;
 mod error;
 mod file;
