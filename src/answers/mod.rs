@@ -1,6 +1,14 @@
 //! From the bytes of a query to the bytes of its answer. Pure: what time it is and which order is wanted comes in.
 
+pub mod message;
+pub mod name;
+pub mod query;
+
 use std::net::IpAddr;
+
+use domain::base::iana::Rcode;
+
+pub use message::Ede;
 
 /// How a query arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,4 +26,13 @@ pub struct Client {
     pub address: IpAddr,
     /// How
     pub transport: Transport,
+}
+
+/// Why nobody could be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// SERVFAIL, or REFUSED for what is not asked on anybody's behalf
+    pub rcode: Rcode,
+    /// What the client is told besides, if it takes EDNS
+    pub ede: Option<Ede>,
 }
