@@ -102,10 +102,8 @@ pub(super) fn receive<const SIZE: usize>(
     let mut names: [Name; BATCH] = [zeroed(); BATCH];
     // The kernel writes what it says it wrote; the rest is never read.
     let mut controls: [MaybeUninit<Control>; BATCH] = [MaybeUninit::uninit(); BATCH];
-    let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|index| libc::iovec {
-        iov_base: buffers[index].as_mut_ptr().cast(),
-        iov_len: SIZE,
-    });
+    let mut vectors: [libc::iovec; BATCH] =
+        std::array::from_fn(|index| libc::iovec { iov_base: buffers[index].as_mut_ptr().cast(), iov_len: SIZE });
     let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|index| {
         let mut header: libc::msghdr = zeroed();
         header.msg_name = ptr::from_mut(&mut names[index]).cast();
@@ -119,9 +117,8 @@ pub(super) fn receive<const SIZE: usize>(
     let flags = if wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
     // SAFETY: `headers` are BATCH valid headers; all that they point to lives until the end of this function, is as long
     // as they say, and is not touched by anybody else meanwhile: `buffers` is borrowed for writing.
-    let received = unsafe {
-        libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, flags as _, ptr::null_mut())
-    };
+    let received =
+        unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, flags as _, ptr::null_mut()) };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     for (header, name) in headers.iter().zip(&names).take(received) {
         // SAFETY: recvmmsg filled this header.
@@ -142,8 +139,7 @@ pub(super) fn send(socket: BorrowedFd, outgoing: &[Outgoing]) -> io::Result<usiz
     let mut names: [Name; BATCH] = [zeroed(); BATCH];
     let mut controls: [Control; BATCH] = [Control([0; CONTROL]); BATCH];
     let mut vectors: [libc::iovec; BATCH] = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
-    let mut headers: [libc::mmsghdr; BATCH] =
-        std::array::from_fn(|_| libc::mmsghdr { msg_hdr: zeroed(), msg_len: 0 });
+    let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|_| libc::mmsghdr { msg_hdr: zeroed(), msg_len: 0 });
     for (index, out) in outgoing[..count].iter().enumerate() {
         // The kernel only reads what a vector to be sent points to.
         vectors[index] = libc::iovec { iov_base: out.bytes.as_ptr().cast_mut().cast(), iov_len: out.bytes.len() };

@@ -105,3 +105,31 @@ pub(super) fn leave_group(socket: &UdpSocket) {
     };
     let _ = SockRef::from(&socket.as_fd()).connect(&nobody.into());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_left_the_group_keeps_its_queue_and_gets_no_more() {
+        let shared = Options { reuse_port: true, ..Options::default() };
+        for (bound, asked) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1")] {
+            let old = udp(bound.parse().unwrap(), shared).unwrap();
+            let there = old.local_addr().unwrap();
+            let to = SocketAddr::new(asked.parse().unwrap(), there.port());
+            let send = || {
+                let client = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
+                client.send_to(&[0; 12], to).unwrap();
+            };
+            send();
+            let new = udp(there, shared).unwrap();
+            leave_group(&old);
+            (0..100).for_each(|_| send());
+            for (socket, count) in [(old, 1), (new, 100)] {
+                socket.set_nonblocking(true).unwrap();
+                let received = std::iter::from_fn(|| socket.recv_from(&mut [0; 16]).ok()).count();
+                assert_eq!(received, count, "{bound}");
+            }
+        }
+    }
+}

@@ -205,7 +205,12 @@ impl<R: Responder> Connection<'_, R> {
                 }
             }
             self.write(&mut out, limits.write).await?;
-            ended |= shared.stop.is_cancelled();
+            if shared.stop.is_cancelled() && !ended {
+                // What the client has sent so far is answered; closing with it unread would cost it the answers, too.
+                while let Ok(1..) = self.stream.try_read_buf(received.room()) {}
+                ended = true;
+                continue;
+            }
             if waiting.is_empty() && ended {
                 return Ok(());
             }
