@@ -1,5 +1,8 @@
 //! From the bytes of a query to the bytes of its answer. Pure: what time it is and which order is wanted comes in.
 
+pub mod name;
+pub mod query;
+
 use std::net::IpAddr;
 
 /// How a query arrived.
