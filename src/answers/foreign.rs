@@ -8,9 +8,9 @@ use std::fmt;
 
 use domain::{
     base::{
-        Message, MessageBuilder, Name, ParsedName, Record, RecordHeader, Rtype, Ttl,
+        Message, MessageBuilder, Name, ParsedName, Record, RecordHeader, Rtype, ToName, Ttl,
         iana::{Opcode, OptRcode, Rcode},
-        message_builder::{PushError, TreeCompressor},
+        message_builder::{PushError, RecordSectionBuilder, TreeCompressor},
         wire::ParseError,
     },
     dep::octseq::Parser,
@@ -254,8 +254,9 @@ impl<'a> Reading<'a> {
     }
 
     fn write(self, message: Message<&[u8]>, question: &Question) -> Result<Box<[u8]>, Unusable> {
-        let mut builder = MessageBuilder::from_target(TreeCompressor::new(Vec::with_capacity(message.as_slice().len())))
-            .map_err(|_| Unusable::Malformed("there is no room for it"))?;
+        let mut builder =
+            MessageBuilder::from_target(TreeCompressor::new(Vec::with_capacity(message.as_slice().len())))
+                .map_err(|_| Unusable::Malformed("there is no room for it"))?;
         builder.set_push_limit(usize::from(u16::MAX));
         *builder.header_mut() = message.header();
         builder.header_mut().set_id(0);
@@ -264,19 +265,32 @@ impl<'a> Reading<'a> {
         builder.push((name, question.qtype, question.qclass)).map_err(Unusable::pushed)?;
         let [answer, authority, additional] = self.sections;
         let mut builder = builder.answer();
-        for record in answer {
-            builder.push(record).map_err(Unusable::pushed)?;
-        }
+        push_all(&mut builder, answer, name)?;
         let mut builder = builder.authority();
-        for record in authority {
-            builder.push(record).map_err(Unusable::pushed)?;
-        }
+        push_all(&mut builder, authority, name)?;
         let mut builder = builder.additional();
-        for record in additional {
-            builder.push(record).map_err(Unusable::pushed)?;
-        }
+        push_all(&mut builder, additional, name)?;
         Ok(builder.finish().into_target().into_boxed_slice())
     }
+}
+
+type Target = TreeCompressor<Vec<u8>>;
+
+/// Writes the records of a section. Owners that are the name asked for point to the question, however they were spelt.
+fn push_all(
+    builder: &mut impl RecordSectionBuilder<Target>,
+    records: Vec<ForeignRecord<'_>>,
+    asked: &Name<[u8]>,
+) -> Result<(), Unusable> {
+    for record in records {
+        let pushed = if record.owner().name_eq(asked) {
+            builder.push((asked, record.class(), record.ttl(), record.data()))
+        } else {
+            builder.push(record)
+        };
+        pushed.map_err(Unusable::pushed)?;
+    }
+    Ok(())
 }
 
 /// Whether records of a type hold data, and are not a word of queries and transports (RFC 6895, 3.1).

@@ -1,5 +1,6 @@
 //! From the bytes of a query to the bytes of its answer. Pure: what time it is and which order is wanted comes in.
 
+pub mod foreign;
 pub mod name;
 pub mod query;
 
