@@ -128,6 +128,18 @@ impl Foreign {
         [6, 8, 10].map(|at| u16::from_be_bytes([self.wire[at], self.wire[at + 1]]))
     }
 
+    /// The same with other times to live, and `keep` changed alike.
+    pub fn with_ttls(&self, change: impl Fn(u32) -> u32) -> Self {
+        let mut changed = self.clone();
+        for &at in &*self.ttls {
+            if let Some(field) = changed.wire.get_mut(usize::from(at)..).and_then(<[u8]>::first_chunk_mut) {
+                *field = change(u32::from_be_bytes(*field)).to_be_bytes();
+            }
+        }
+        changed.keep = self.keep.map(change);
+        changed
+    }
+
     /// Octets that it takes in memory.
     pub fn octets(&self) -> usize {
         size_of::<Self>() + self.wire.len() + size_of_val(&*self.ttls)
