@@ -1,14 +1,26 @@
 //! From the bytes of a query to the bytes of its answer. Pure: what time it is and which order is wanted comes in.
 
+mod block;
+mod chain;
+mod cluster;
+pub mod foreign;
+mod forwarded;
+mod link;
 pub mod message;
 pub mod name;
+mod order;
+mod pending;
 pub mod query;
+mod records;
+mod site;
 
 use std::net::IpAddr;
 
 use domain::base::iana::Rcode;
 
 pub use message::Ede;
+pub use pending::{Finish, Pending};
+pub use site::{Outcome, Reply, Site, Source, Sources};
 
 /// How a query arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
