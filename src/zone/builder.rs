@@ -120,6 +120,13 @@ impl Builder {
         })
     }
 
+    /// How many objects and Services are kept. Zero after everything was removed and settled: nothing is left behind.
+    pub fn held(&self) -> usize {
+        let tables = &self.tables;
+        let shown = tables.namespaces.len() + tables.services.len() + tables.addresses.len() + tables.pods.len();
+        self.namespaces.len() + self.services.len() + self.slices.len() + self.pods.len() + self.dirty.len() + shown
+    }
+
     /// Whether the operator named this namespace, or none; labels apart.
     fn named(&self, namespace: &str) -> bool {
         self.options.namespaces.is_empty() || self.options.namespaces.iter().any(|name| name == namespace)
