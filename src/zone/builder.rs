@@ -92,7 +92,7 @@ impl Builder {
     }
 
     /// Makes the records of everything put and removed since the last time. Returns whether any record changed since
-    /// the last [`Builder::publish`]: then, and only then, the serial goes up.
+    /// the last [`Builder::publish`], also if it changed back: then, and only then, the serial goes up.
     pub fn settle(&mut self) -> bool {
         for key in std::mem::take(&mut self.dirty) {
             let Some(known) = self.services.get(&key) else { continue };

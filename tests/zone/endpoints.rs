@@ -116,7 +116,7 @@ fn srv_records_of_endpoints() {
     assert_eq!(srv(&snapshot, "_http._tcp.odd.data.svc"), "50 x:80");
     assert_eq!(srv(&snapshot, "_m._tcp.odd.data.svc"), "100 x:81");
     let Found::Service(cache) = snapshot.find(&wire("cache.data.svc")) else { panic!() };
-    assert_eq!(cache.slices_of("10.0.0.2".parse().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(cache.slices_of("10.0.0.2".parse().unwrap()).collect::<Vec<_>>(), ["cache-a", "cache-b"]);
 }
 
 /// Section 1.5.

@@ -39,11 +39,11 @@ fn parts_may_come_in_any_order_and_go_again() {
 fn a_slice_may_change_its_service() {
     let hl = |name: &str| service(name, json!({"clusterIP": "None"}));
     let mut builder = builder();
-    for object in [hl("shop/a"), hl("shop/b"), slice("shop/a/s", http(80), json!([ready("10.0.0.1")]))] {
+    for object in [hl("shop/a"), hl("shop/b"), slice_named("shop/a/s", http(80), json!([ready("10.0.0.1")]))] {
         builder.put(&object);
     }
     builder.publish(Default::default(), 1);
-    builder.put(&slice("shop/b/s", http(80), json!([ready("10.0.0.1")])));
+    builder.put(&slice_named("shop/b/s", http(80), json!([ready("10.0.0.1")])));
     let snapshot = builder.publish(Default::default(), 2);
     assert_eq!(names(&snapshot, "10.0.0.1"), ["10-0-0-1.b.shop.svc"]);
     assert_eq!(look(&snapshot, "a.shop.svc"), "missing");
@@ -54,15 +54,15 @@ fn what_names_do_not_show_is_no_change() {
     let mut builder = builder();
     let endpoint = |serving| json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": true, "serving": serving}}]);
     builder.put(&service("shop/a", json!({"clusterIP": "None"})));
-    builder.put(&slice("shop/a/s", http(80), endpoint(true)));
+    builder.put(&slice_named("shop/a/s", http(80), endpoint(true)));
     builder.publish(Default::default(), 1);
-    assert!(!builder.put(&slice("shop/a/s", http(80), endpoint(false))));
+    assert!(!builder.put(&slice_named("shop/a/s", http(80), endpoint(false))));
     // Moved into another slice: something changed, and no answer with it.
     builder.remove("EndpointSlice", "shop", "s");
-    assert!(builder.put(&slice("shop/a/t", http(80), endpoint(true))));
+    assert!(builder.put(&slice_named("shop/a/t", http(80), endpoint(true))));
     assert!(!builder.settle());
     // Slices of names, of no Service and of unknown kinds are none.
-    let mut fqdn = slice("shop/a/f", http(80), json!([ready("10.0.0.2")]));
+    let mut fqdn = slice_named("shop/a/f", http(80), json!([ready("10.0.0.2")]));
     if let portolan::objects::Object::EndpointSlice(slice) = &mut fqdn {
         slice.address_type = "FQDN".into();
     }

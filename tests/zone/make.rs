@@ -57,8 +57,15 @@ pub fn service(path: &str, spec: Value) -> Object {
     Object::Service(serde_json::from_value(json!({"metadata": metadata(path), "spec": spec})).unwrap())
 }
 
-/// `path` is namespace/service/slice.
+/// `path` is namespace/service/suffix; the slice is named service-suffix, as controllers do.
 pub fn slice(path: &str, ports: Value, endpoints: Value) -> Object {
+    let (service, suffix) = path.rsplit_once('/').unwrap();
+    let (_, name) = service.split_once('/').unwrap();
+    slice_named(&format!("{service}/{name}-{suffix}"), ports, endpoints)
+}
+
+/// `path` is namespace/service/slice.
+pub fn slice_named(path: &str, ports: Value, endpoints: Value) -> Object {
     let (service, name) = path.rsplit_once('/').unwrap();
     let (namespace, service) = service.split_once('/').unwrap();
     let mut metadata = metadata(&format!("{namespace}/{name}"));
