@@ -92,7 +92,7 @@ impl Builder {
     }
 
     /// Makes the records of everything put and removed since the last time. Returns whether any record changed since
-    /// the last [`Builder::publish`]: then, and only then, the serial goes up.
+    /// the last [`Builder::publish`], also if it changed back: then, and only then, the serial goes up.
     pub fn settle(&mut self) -> bool {
         for key in std::mem::take(&mut self.dirty) {
             let Some(known) = self.services.get(&key) else { continue };
@@ -118,6 +118,13 @@ impl Builder {
             dns_addresses: self.dns_addresses.clone(),
             tables: self.tables.clone(),
         })
+    }
+
+    /// How many objects and Services are kept. Zero after everything was removed and settled: nothing is left behind.
+    pub fn held(&self) -> usize {
+        let tables = &self.tables;
+        let shown = tables.namespaces.len() + tables.services.len() + tables.addresses.len() + tables.pods.len();
+        self.namespaces.len() + self.services.len() + self.slices.len() + self.pods.len() + self.dirty.len() + shown
     }
 
     /// Whether the operator named this namespace, or none; labels apart.

@@ -10,6 +10,8 @@
 mod assemble;
 mod builder;
 mod facts;
+pub mod file;
+mod listing;
 mod names;
 mod records;
 mod select;
