@@ -167,8 +167,8 @@ impl Cluster {
         let decision = if zone.reverse {
             self.decide_reverse(snapshot, zone, relative, qtype)
         } else {
-            let found = self.find(snapshot, relative);
-            if self.compat && differs(&found, relative, qtype) {
+            let found = snapshot.find(relative);
+            if self.compat && differs(&found, qtype) {
                 Decision::Missing
             } else {
                 self.decide_found(snapshot, found, qtype)
@@ -180,18 +180,6 @@ impl Cluster {
             Decision::Missing if self.compat && qtype == Rtype::SOA => Decision::NoData,
             other => other,
         }
-    }
-
-    /// What stands at a name of a forward zone.
-    pub fn find<'s>(&self, snapshot: &'s Snapshot, relative: &[u8]) -> Found<'s> {
-        let found = snapshot.find(relative);
-        if self.compat
-            && matches!(found, Found::Missing)
-            && let Some(name) = underscored(relative)
-        {
-            return snapshot.find(&name);
-        }
-        found
     }
 
     fn decide_found<'s>(&self, snapshot: &'s Snapshot, found: Found<'s>, qtype: Rtype) -> Decision<'s> {
@@ -262,34 +250,13 @@ impl Cluster {
     }
 }
 
-/// Deltas 1, 3 and 10: what CoreDNS takes for missing.
-fn differs(found: &Found<'_>, relative: &[u8], qtype: Rtype) -> bool {
+/// Deltas 1 and 10: what CoreDNS takes for missing. The names of delta 3 are missing in the snapshot itself.
+fn differs(found: &Found<'_>, qtype: Rtype) -> bool {
     match found {
-        Found::Empty => {
-            let is_namespace = labels(relative).last().is_some_and(|last| last == b"svc" || last == b"pod")
-                && labels(relative).count() < 3;
-            qtype == Rtype::TXT || !is_namespace
-        }
-        Found::Apex => qtype == Rtype::TXT,
+        Found::Empty | Found::Apex => qtype == Rtype::TXT,
         Found::Version => qtype != Rtype::TXT,
         _ => false,
     }
-}
-
-/// Delta 4: `http.tcp.web.shop.svc` as `_http._tcp.web.shop.svc`.
-fn underscored(relative: &[u8]) -> Option<Vec<u8>> {
-    if labels(relative).count() != 5 {
-        return None;
-    }
-    let mut name = Vec::with_capacity(relative.len() + 2);
-    for (index, label) in labels(relative).enumerate() {
-        let missing = index < 2 && !label.starts_with(b"_");
-        let length = label.len() + usize::from(missing);
-        name.push(u8::try_from(length).ok().filter(|&length| length < 64)?);
-        name.extend(missing.then_some(b'_'));
-        name.extend(label);
-    }
-    Some(name)
 }
 
 /// The address of a name below `in-addr.arpa` or `ip6.arpa`. Nothing unless it has exactly the labels of an address:

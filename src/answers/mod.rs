@@ -13,6 +13,7 @@ mod pending;
 pub mod query;
 mod records;
 mod site;
+pub mod why;
 
 use std::net::IpAddr;
 

@@ -123,18 +123,24 @@ impl Site {
                 return Outcome::Reply(Reply { length, rcode: rcode.into(), block: None, source: Source::Server });
             }
         };
-        let plan = self.plan(&query, sources, &mut ());
+        let plan = self.plan(&query, client, sources, &mut ());
         let (bufsize, nsid) = plan.block.map_or((512, None), |block| (block.bufsize, block.nsid.as_deref()));
         let envelope = Envelope::new(&query, client.transport, bufsize, self.recursion_available, nsid);
         if let (End::Forward, Some(first), Some(last)) = (&plan.end, plan.block, plan.last) {
             let pending = Pending::new(&query, client, &envelope, first.id, last, plan.links, plan.name);
             return Outcome::Forward(Box::new(pending));
         }
-        Outcome::Reply(write(&query, &envelope, &plan, random, out))
+        write(&query, &envelope, &plan, random, out).map_or(Outcome::Drop, Outcome::Reply)
     }
 
     /// Finds what a query is to be answered with.
-    pub(super) fn plan<'s>(&'s self, query: &Query<'_>, sources: &'s impl Sources, trace: &mut impl Trace) -> Plan<'s> {
+    pub(super) fn plan<'s>(
+        &'s self,
+        query: &Query<'_>,
+        _client: Client,
+        sources: &'s impl Sources,
+        trace: &mut impl Trace,
+    ) -> Plan<'s> {
         let block = self.route(&query.name, trace);
         let mut plan = Plan { block, last: block, links: Vec::new(), name: None, end: End::Links };
         plan.end = match (query.fault, block) {
@@ -144,6 +150,9 @@ impl Site {
             (None, Some(block)) => block.look_up(&query.name, query.qtype, sources, trace),
         };
         while let Some(target) = plan.alias(&query.name) {
+            if let Some(link) = plan.links.last() {
+                trace.step(Step::Alias { owner: &link.owner, target: &link.target });
+            }
             if query.qtype == Rtype::CNAME || !goes_on(&plan.links, &target) {
                 if query.qtype != Rtype::CNAME {
                     trace.step(Step::ChainEnds { target: &target });
@@ -200,12 +209,18 @@ impl Plan<'_> {
 }
 
 /// Writes the reply of a plan that nobody else has to be asked for.
-pub(super) fn write(query: &Query<'_>, envelope: &Envelope<'_>, plan: &Plan<'_>, random: u64, out: &mut [u8]) -> Reply {
+pub(super) fn write(
+    query: &Query<'_>,
+    envelope: &Envelope<'_>,
+    plan: &Plan<'_>,
+    random: u64,
+    out: &mut [u8],
+) -> Option<Reply> {
     let block = plan.block.map(|block| block.id);
     let reply = |length, rcode, source| Reply { length, rcode, block, source };
     let code = |rcode, ede, out: &mut [u8]| Writer::new(envelope, ede, out).finish(envelope, rcode, false);
     let end = plan.name.as_ref().unwrap_or(&query.name);
-    match &plan.end {
+    Some(match &plan.end {
         End::Code(rcode, ede) => reply(code(*rcode, *ede, out), *rcode, Source::Server),
         End::Cluster { decision: Decision::NotReady, .. } | End::Cluster { snapshot: None, .. } => {
             reply(code(OptRcode::SERVFAIL, Some(NOT_READY), out), OptRcode::SERVFAIL, Source::Cluster)
@@ -242,5 +257,5 @@ pub(super) fn write(query: &Query<'_>, envelope: &Envelope<'_>, plan: &Plan<'_>,
             link::write(&mut writer, &plan.links, end);
             reply(writer.finish(envelope, OptRcode::NOERROR, true), OptRcode::NOERROR, Source::Cluster)
         }
-    }
+    })
 }
