@@ -105,6 +105,8 @@ pub struct Writer<'o> {
     section: Section,
     counts: [u16; 3],
     truncated: bool,
+    /// Additional records that are left out count as well
+    additional_counts: bool,
     ede: Option<Ede>,
 }
 
@@ -115,13 +117,33 @@ impl<'o> Writer<'o> {
         let limit = limit - limit.min(envelope.edns.map_or(0, |edns| edns.octets(ede)));
         let head = envelope.head.len().min(out.len());
         out[..head].copy_from_slice(&envelope.head[..head]);
-        Self { out, at: head, limit, head, section: Section::Answer, counts: [0; 3], truncated: false, ede }
+        Self {
+            out,
+            at: head,
+            limit,
+            head,
+            section: Section::Answer,
+            counts: [0; 3],
+            truncated: false,
+            additional_counts: false,
+            ede,
+        }
     }
 
     /// What comes next belongs to this section. Sections cannot be gone back to.
     pub fn section(&mut self, section: Section) {
         debug_assert!(section >= self.section);
         self.section = section;
+    }
+
+    /// Whether TC is set for additional records that were left out, too (delta 12).
+    pub fn count_additional(&mut self, counts: bool) {
+        self.additional_counts = counts;
+    }
+
+    /// TC is set whatever comes: what the reply is made from was truncated.
+    pub fn truncate(&mut self) {
+        self.truncated = true;
     }
 
     /// A record was left out that the reply is not complete without (delta 12).
@@ -166,7 +188,7 @@ impl<'o> Writer<'o> {
         let before = self.at;
         if self.truncated || self.try_record(owner, rtype, ttl, data).is_none() {
             self.at = before;
-            self.truncated |= self.section != Section::Additional;
+            self.truncated |= self.additional_counts || self.section != Section::Additional;
             return false;
         }
         self.counts[self.section as usize] += 1;
@@ -190,6 +212,21 @@ impl<'o> Writer<'o> {
         let octets = u16::try_from(self.at - length - 2).ok()?;
         self.out[length..length + 2].copy_from_slice(&octets.to_be_bytes());
         Some(())
+    }
+
+    /// A record as it stands in another message, all before it being the same, with another time to live, which is at
+    /// offset `ttl` of the record. Returns whether there was room.
+    pub fn copy(&mut self, record: &[u8], ttl: usize, left: impl FnOnce(u32) -> u32) -> bool {
+        let start = self.at;
+        if self.truncated || self.put(record).is_none() {
+            self.truncated |= self.section != Section::Additional;
+            return false;
+        }
+        if let Some(ttl) = self.out[start..].get_mut(ttl..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+            *ttl = left(u32::from_be_bytes(*ttl)).to_be_bytes();
+        }
+        self.counts[self.section as usize] += 1;
+        true
     }
 
     /// Octets as they are. Nothing if there is no room.
@@ -246,7 +283,7 @@ impl<'o> Writer<'o> {
         for address in addresses {
             let end = self.at + 12 + N;
             if self.truncated || end > self.limit {
-                self.truncated |= self.section != Section::Additional;
+                self.truncated |= self.additional_counts || self.section != Section::Additional;
                 return;
             }
             let place = &mut self.out[self.at..end];

@@ -1,7 +1,10 @@
 //! From the bytes of a query to the bytes of its answer. Pure: what time it is and which order is wanted comes in.
 
+mod block;
+mod chain;
 mod cluster;
 pub mod foreign;
+mod forwarded;
 mod link;
 pub mod message;
 pub mod name;

@@ -3,14 +3,27 @@
 //! A [`Builder`] takes objects and gives out [`Snapshot`]s, which never change: an SRV record and its glue, a name and
 //! its reverse are always of one moment. Snapshots share what did not change between them, so publishing costs what
 //! changed.
+//!
+//! `facts` takes from an object what names are made of, `assemble` makes a Service's [`ServiceRecords`] of that,
+//! `tables` holds these and finds them.
 
+mod assemble;
 mod builder;
+mod facts;
+mod names;
 mod records;
+mod select;
 mod snapshot;
+mod srv;
+mod table;
+mod tables;
 
 pub use builder::Builder;
-pub use records::{EndpointId, Kind, Port, PortId, ServiceRecords, Srv, SrvOwner, SrvSet, Target};
+pub use records::{EndpointId, Kind, Port, PortId, ServiceRecords, Target};
 pub use snapshot::{Found, FullName, Names, Snapshot};
+pub use srv::{Srv, SrvOwner, SrvSet};
+
+use names::{label, owner};
 
 /// How much a snapshot knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
