@@ -6,7 +6,7 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portolan::{
@@ -65,7 +65,7 @@ impl Responder for Echo {
         self.threads.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn now(&self, (): &mut (), query: &[u8], _: Client, _: u64, out: &mut [u8]) -> Now<Vec<u8>> {
+    fn now(&self, (): &mut (), query: &[u8], _: Client, _: Instant, _: u64, out: &mut [u8]) -> Now<Vec<u8>> {
         match query.get(12) {
             Some(&DROP) => Now::Drop,
             Some(&LATER) => Now::Later(query.to_vec()),

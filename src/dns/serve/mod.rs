@@ -14,7 +14,13 @@ pub mod socket;
 mod tcp;
 mod udp;
 
-use std::{future::Future, io, net::UdpSocket, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::UdpSocket,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -44,13 +50,14 @@ pub trait Responder: Send + Sync + 'static {
     /// For a thread that begins.
     fn local(&self) -> Self::Local;
 
-    /// Answers at once, into `out`, or says why not. `random` is fresh for each query, good enough for orders and no
-    /// secret. Must not block: the thread has other clients.
+    /// Answers at once, into `out`, or says why not. `arrived` is when the query was received; `random` is fresh for each
+    /// query, good enough for orders and no secret. Must not block: the thread has other clients.
     fn now(
         &self,
         local: &mut Self::Local,
         query: &[u8],
         client: Client,
+        arrived: Instant,
         random: u64,
         out: &mut [u8],
     ) -> Now<Self::Later>;

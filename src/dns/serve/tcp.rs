@@ -86,7 +86,7 @@ impl<R: Responder> Shared<R> {
     fn answer(&self, query: &[u8], client: Client, out: &mut Vec<u8>) -> Option<BoxFuture<'static, Option<Vec<u8>>>> {
         let mut maker = self.maker.lock().unwrap_or_else(PoisonError::into_inner);
         let Maker { local, random, room } = &mut *maker;
-        let later = match self.responder.now(local, query, client, random.next(), room) {
+        let later = match self.responder.now(local, query, client, Instant::now().into_std(), random.next(), room) {
             Now::Reply(length) => {
                 frames::push(out, &room[..length]);
                 return None;

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     os::fd::AsFd,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -132,6 +132,7 @@ impl<R: Responder> Worker<R> {
         let counters = self.counters.worker(self.index);
         counters.batch(room.datagrams.len());
         room.made.clear();
+        let arrived = Instant::now();
         for index in 0..room.datagrams.len() {
             let datagram = room.datagrams[index];
             if let Some(overflowed) = datagram.overflowed {
@@ -145,7 +146,7 @@ impl<R: Responder> Worker<R> {
             let query = &room.queries[index][..datagram.length];
             let client = Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Udp };
             let out = &mut room.replies[index];
-            let length = match self.responder.now(local, query, client, room.random.next(), out) {
+            let length = match self.responder.now(local, query, client, arrived, room.random.next(), out) {
                 Now::Reply(length) => Some(length),
                 Now::Drop => None,
                 Now::Later(later) => self.later(later, listening, &datagram, out),
