@@ -40,9 +40,8 @@ mod tests {
             rule(AclAction::Drop, &[], &[Rtype::ANY], &[]),
             rule(AclAction::Block, &[], &[], &["192.168.0.0/16"]),
         ];
-        let decide = |n: &str, qtype, source: &str| {
-            decide(&rules, name(n).unwrap().as_slice(), qtype, source.parse().unwrap())
-        };
+        let decide =
+            |n: &str, qtype, source: &str| decide(&rules, name(n).unwrap().as_slice(), qtype, source.parse().unwrap());
         assert_eq!(decide("a.example", Rtype::AAAA, "192.168.1.9"), AclAction::Allow);
         assert_eq!(decide("x.a.example", Rtype::AAAA, "192.168.2.9"), AclAction::Filter);
         assert_eq!(decide("b.example", Rtype::AAAA, "::ffff:192.168.2.9"), AclAction::Block);

@@ -70,7 +70,9 @@ impl Zone {
         while let Some(entry) = file.next_entry().map_err(|error| format!("line {error}"))? {
             match entry {
                 Entry::Record(record) => zone.add(&record)?,
-                Entry::Include { path, .. } => return Err(format!("$INCLUDE {path} is not supported: put all into one file")),
+                Entry::Include { path, .. } => {
+                    return Err(format!("$INCLUDE {path} is not supported: put all into one file"));
+                }
             }
         }
         let apex = zone.names.get(origin.as_slice()).map_or(&[][..], |sets| sets);
@@ -161,7 +163,10 @@ fn of_type(sets: &[Set], rtype: Rtype) -> Option<&Set> {
 }
 
 /// A record's data on the wire.
-fn compose(record: &Record<impl ToName, impl RecordData + ComposeRecordData>, data: &mut Vec<u8>) -> Result<(), String> {
+fn compose(
+    record: &Record<impl ToName, impl RecordData + ComposeRecordData>,
+    data: &mut Vec<u8>,
+) -> Result<(), String> {
     record.data().compose_rdata(data).map_err(|_| "a record's data is too long".to_owned())
 }
 

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn rules_follow_each_other_only_where_they_say_so() {
-        let lines = "rewrite continue name a.example b.example\nrewrite name b.example c.example\nrewrite name c.example d";
+        let lines =
+            "rewrite continue name a.example b.example\nrewrite name b.example c.example\nrewrite name c.example d";
         assert_eq!(through(lines, "a.example", "c.example"), pair("c.example.", "a.example."));
         let mixed = rules("rewrite type ANY HINFO\nrewrite ttl suffix example 30-60\nrewrite name a.example b.example");
         let name = corefile::name("a.example").unwrap();

@@ -19,6 +19,7 @@ mod cluster;
 pub mod corefile;
 mod defaults;
 mod foreign;
+mod options;
 
 pub use cluster::{ApiAccess, ApiTls, KubernetesOptions, PodNames, PtrNames, Requirement, Selector};
 pub use defaults::{
@@ -26,6 +27,8 @@ pub use defaults::{
     READY_ADDRESS,
 };
 pub use foreign::{CacheOptions, ForwardOptions, Policy, Prefetch, ServeStale, Upstream};
+pub(super) use options::INSTEAD_OF_A_COREFILE;
+pub use options::{DnsMode, DnsOptions, OptionalFile, PodMode, StubDomain};
 
 /// A domain name; compared without regard to capitals.
 pub type Name = WireName<Vec<u8>>;

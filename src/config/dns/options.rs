@@ -146,9 +146,9 @@ pub struct DnsOptions {
         value_name = "PATH",
         default_value = "/var/lib/portolan/names",
         value_parser = optional_file,
-        env = "PORTOLAN_DNS_SNAPSHOT_FILE"
+        env = "PORTOLAN_DNS_SNAPSHOT"
     )]
-    pub dns_snapshot_file: OptionalFile,
+    pub dns_snapshot: OptionalFile,
 
     /// Threads that answer; 0 is one for each CPU
     #[arg(
@@ -195,14 +195,13 @@ pub struct DnsOptions {
 }
 
 /// Options that say what is answered, which a Corefile says instead.
-pub(in crate::config) const INSTEAD_OF_A_COREFILE: [&str; 13] = [
+pub(in crate::config) const INSTEAD_OF_A_COREFILE: [&str; 12] = [
     "dns-cluster-domain",
     "dns-ttl",
     "dns-pods",
     "dns-pod-cidr",
     "dns-upstreams",
     "dns-stub-domains",
-    "dns-service",
     "dns-bind-address",
     "dns-port",
     "dns-cache-size",
@@ -247,9 +246,21 @@ impl DnsOptions {
         DnsConfig { servers: vec![server] }
     }
 
+    /// Makes of a Corefile's configuration the one that applies: a block that names no DNS Service has that of
+    /// `--dns-service`.
+    pub fn settle(&self, mut config: DnsConfig) -> DnsConfig {
+        for kubernetes in config.servers.iter_mut().filter_map(|server| server.kubernetes.as_mut()) {
+            if kubernetes.dns_service == KubernetesOptions::new(Vec::new()).dns_service {
+                kubernetes.dns_service = self.dns_service.clone();
+            }
+        }
+        config
+    }
+
     /// One for each stub domain, and one for everything else.
     fn forwards(&self) -> Vec<ForwardOptions> {
-        let limited = |from: &Name, to| ForwardOptions { max_concurrent: 1000, ..ForwardOptions::new(from.clone(), to) };
+        let limited =
+            |from: &Name, to| ForwardOptions { max_concurrent: 1000, ..ForwardOptions::new(from.clone(), to) };
         let mut forwards: Vec<ForwardOptions> = Vec::new();
         for StubDomain { domain, server } in &self.dns_stub_domains {
             match forwards.iter_mut().find(|forward| forward.from == *domain) {
@@ -345,4 +356,57 @@ fn size(text: &str) -> Result<u64, String> {
 
 fn optional_file(text: &str) -> Result<OptionalFile, String> {
     Ok(OptionalFile(if text.is_empty() { None } else { Some(text.into()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Entry, resolve};
+
+    fn options(given: &[(&str, &str)]) -> DnsOptions {
+        let given = given.iter().map(|(flag, value)| Entry::new(flag, *value)).collect();
+        resolve(vec![], given).unwrap().0.dns
+    }
+
+    #[test]
+    fn without_options_names_are_kubeadms() {
+        let options = options(&[]);
+        assert_eq!(options.dns, DnsMode::Off);
+        let mut config = options.config(&[]);
+        let server = config.servers.remove(0);
+        let kubernetes = server.kubernetes.unwrap();
+        assert_eq!((kubernetes.ttl, kubernetes.pods, kubernetes.zones.len()), (5, PodNames::Insecure, 3));
+        assert!(matches!(&kubernetes.fallthrough, Fallthrough::Zones(zones) if zones.len() == 2));
+        assert_eq!(server.forwards[0].to, [Upstream::ResolvConf("/etc/resolv.conf".into())]);
+        assert_eq!((server.port, server.cache.unwrap().octets), (53, 32 << 20));
+        assert!(server.detect_loops && server.shuffle && server.health.is_none());
+    }
+
+    #[test]
+    fn stub_domains_have_their_servers_and_pods_their_ranges() {
+        let stubs = "Corp.example=10.0.0.53,corp.example.=10.0.0.54:5353,lab=fd00::53";
+        let given = [
+            ("dns-stub-domains", stubs),
+            ("dns-pods", "cidr"),
+            ("cluster-cidr", "10.244.0.0/16"),
+            ("dns-cache-size", "0"),
+        ];
+        let range: IpNet = "10.244.0.0/16".parse().unwrap();
+        let server = options(&given).config(&[range]).servers.remove(0);
+        let froms: Vec<String> = server.forwards.iter().map(|forward| forward.from.to_string()).collect();
+        assert_eq!(froms, ["corp.example", "lab", "."]);
+        let corp = ["10.0.0.53:53", "10.0.0.54:5353"].map(|server| Upstream::Address(server.parse().unwrap()));
+        assert_eq!(server.forwards[0].to, corp);
+        assert_eq!(server.kubernetes.unwrap().pods, PodNames::Ranges(vec![range]));
+        assert!(server.cache.is_none());
+    }
+
+    #[test]
+    fn a_corefile_without_a_dns_service_has_that_of_the_flag() {
+        let options = options(&[("dns-service", "dns/portolan")]);
+        let text = "a {\nkubernetes a\n}\nb {\nkubernetes b {\ndns_service x/y\n}\n}";
+        let (config, _) = corefile::parse(text, "f", &|_| None, &|_| Err(String::new())).unwrap();
+        let names = options.settle(config).servers.into_iter().map(|server| server.kubernetes.unwrap().dns_service.1);
+        assert_eq!(names.collect::<Vec<_>>(), ["portolan", "y"]);
+    }
 }

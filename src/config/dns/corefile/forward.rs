@@ -16,7 +16,11 @@ pub fn forward(directive: &Directive, report: &mut Report) -> Vec<ForwardOptions
     let checked = line.between(2..=usize::MAX, "a zone and where to ask, such as `forward . /etc/resolv.conf`");
     let Some([from, to @ ..]) = report.take("forward", checked) else { return Vec::new() };
     let from = report.take("forward", from.zones());
-    let upstreams = to.iter().filter_map(|token| report.take("forward", upstream(token))).collect();
+    let upstreams = to.iter().filter_map(|token| {
+        let read = upstream(&token.text).map_err(|reason| token.wrong(reason));
+        report.take("forward", read)
+    });
+    let upstreams = upstreams.collect();
     if let Some(extra) = to.get(MOST_UPSTREAMS) {
         report.refuse(&extra.place, "forward", format!("has {} upstreams; {MOST_UPSTREAMS} is the most", to.len()));
     }
@@ -31,13 +35,16 @@ pub fn forward(directive: &Directive, report: &mut Report) -> Vec<ForwardOptions
     from.into_iter().map(|from| ForwardOptions { from, ..options.clone() }).collect()
 }
 
-fn upstream(token: &Token) -> Checked<Upstream> {
-    let text = match token.text.split_once("://") {
-        None => token.text.as_str(),
+/// One upstream: `IP[:PORT]`, or a file in the form of resolv.conf.
+///
+/// # Errors
+/// What is wrong, for its writer.
+pub fn upstream(text: &str) -> Result<Upstream, String> {
+    let text = match text.split_once("://") {
+        None => text,
         Some(("dns", rest)) => rest,
         Some((scheme, _)) => {
-            let reason = format!("{scheme}:// is not supported: upstreams are asked over UDP and TCP; give IP[:PORT]");
-            return Err(token.wrong(reason));
+            return Err(format!("{scheme}:// is not supported: upstreams are asked over UDP and TCP; give IP[:PORT]"));
         }
     };
     let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -47,7 +54,7 @@ fn upstream(token: &Token) -> Checked<Upstream> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(Upstream::Address(address)),
         _ if text.contains('/') || text.ends_with(".conf") => Ok(Upstream::ResolvConf(PathBuf::from(text))),
-        _ => Err(token.wrong(format!("{text:?} is neither IP[:PORT] nor a file such as /etc/resolv.conf"))),
+        _ => Err(format!("{text:?} is neither IP[:PORT] nor a file such as /etc/resolv.conf")),
     }
 }
 

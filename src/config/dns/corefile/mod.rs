@@ -23,6 +23,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use blocks::Reader;
+pub use forward::upstream;
 pub use lexer::Environment;
 pub use report::CorefileErrors;
 use report::Report;
