@@ -67,7 +67,7 @@ impl Zone {
         let bytes = WireName::bytes_from_str(&origin.to_string()).map_err(|error| error.to_string())?;
         file.set_origin(bytes);
         file.set_default_class(Class::IN);
-        while let Some(entry) = file.next_entry().map_err(|error| format!("line {error}"))? {
+        while let Some(entry) = file.next_entry().map_err(|error| format!("near line {error}"))? {
             match entry {
                 Entry::Record(record) => zone.add(&record)?,
                 Entry::Include { path, .. } => {
@@ -242,7 +242,7 @@ ns.sub A 192.0.2.6";
         let soa = "@ IN SOA ns1 hostmaster 7 7200 1800 86400 60\n";
         let cases = [
             ("a A 192.0.2.1\n".to_owned(), "example.org. needs one SOA record"),
-            (format!("{soa}a A 192.0.2.256\n"), "line 2:"),
+            (format!("{soa}a A 192.0.2.256\n"), "near line 3:"),
             (format!("{soa}a.example.net. A 192.0.2.1\n"), "a.example.net. does not lie in example.org."),
             (format!("{soa}a CNAME b\na A 192.0.2.1\n"), "a.example.org. has a CNAME record and others"),
             (format!("{soa}$INCLUDE other\n"), "$INCLUDE other is not supported"),

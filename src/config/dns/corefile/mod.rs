@@ -44,7 +44,7 @@ pub struct Imported {
 /// Reads a Corefile. `file` is its name, for errors and for the paths of imports.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the file as far as possible.
+/// Everything that is wrong with it, in the order of the file; what is wrong with imported files follows.
 pub fn parse(
     text: &str,
     file: &str,
@@ -64,7 +64,7 @@ pub fn parse(
     one_for_each_zone(&servers, &mut report);
     match report.errors.is_empty() {
         true => Ok((DnsConfig { servers }, report.warnings)),
-        false => Err(CorefileErrors(report.errors)),
+        false => Err(CorefileErrors(report.in_order(file))),
     }
 }
 

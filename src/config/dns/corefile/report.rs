@@ -47,6 +47,17 @@ impl Report {
         self.errors.push(ConfigError::Field { place: place.clone(), field: field.to_owned(), reason: reason.into() });
     }
 
+    /// The errors from the first line to the last, those of imported files behind.
+    pub fn in_order(mut self, file: &str) -> Vec<ConfigError> {
+        self.errors.sort_by_key(|error| match error {
+            ConfigError::Syntax { place, .. } | ConfigError::Field { place, .. } => {
+                (&*place.file != file, place.file.clone(), place.line, place.column)
+            }
+            ConfigError::Option { .. } => (true, "".into(), 0, 0),
+        });
+        self.errors
+    }
+
     /// Notes a warning.
     pub fn warn(&mut self, place: &Place, field: &str, text: impl Into<String>) {
         self.warnings.push(Warning { place: Some(place.clone()), field: field.to_owned(), text: text.into() });

@@ -366,7 +366,8 @@ fn what_is_wrong_is_named_with_its_line_all_at_once() {
     ];
     for (lines, beginning) in cases {
         let errors = wrong(lines);
-        assert!(errors[0].starts_with(&format!("etc/Corefile:{beginning}")), "{lines:?}: {errors:#?}");
+        let beginning = format!("etc/Corefile:{beginning}");
+        assert!(errors.iter().any(|error| error.starts_with(&beginning)), "{lines:?}: {errors:#?}");
     }
     let files = [
         ("", "1:1: the file: has no server block"),
@@ -380,7 +381,8 @@ fn what_is_wrong_is_named_with_its_line_all_at_once() {
     ];
     for (text, beginning) in files {
         let errors = read(text).map(|(config, _)| format!("{config:?}")).unwrap_err();
-        assert!(errors[0].starts_with(&format!("etc/Corefile:{beginning}")), "{text:?}: {errors:#?}");
+        let beginning = format!("etc/Corefile:{beginning}");
+        assert!(errors.iter().any(|error| error.starts_with(&beginning)), "{text:?}: {errors:#?}");
     }
 }
 
