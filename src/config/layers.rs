@@ -127,10 +127,9 @@ fn check(config: &Config, entries: &BTreeMap<String, Entry>) -> Result<(), Confi
         }
         _ => {}
     }
-    if config.dns.corefile.is_some() {
-        if let Some(flag) = INSTEAD_OF_A_COREFILE.iter().find(|flag| entries.contains_key(**flag)) {
-            return refuse(flag, "says what the Corefile is to say: keep one of the two".to_owned());
-        }
+    let instead = INSTEAD_OF_A_COREFILE.iter().find(|flag| entries.contains_key(**flag));
+    if let (Some(_), Some(flag)) = (&config.dns.corefile, instead) {
+        return refuse(flag, "says what the Corefile is to say: keep one of the two".to_owned());
     }
     if config.dns.dns_pods == PodMode::Cidr && config.dns.dns_pod_cidr.is_empty() && node.cluster_cidr.is_empty() {
         return refuse("dns-pods", needs("dns-pod-cidr"));

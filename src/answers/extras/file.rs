@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    base::{
-        Name as WireName, Record, Rtype, ToName,
-        iana::Class,
-        rdata::{ComposeRecordData, RecordData},
-    },
+    base::{Name as WireName, Record, Rtype, ToName, iana::Class, rdata::ComposeRecordData},
     zonefile::inplace::{Entry, ScannedRecord, Zonefile},
 };
 
@@ -163,10 +159,7 @@ fn of_type(sets: &[Set], rtype: Rtype) -> Option<&Set> {
 }
 
 /// A record's data on the wire.
-fn compose(
-    record: &Record<impl ToName, impl RecordData + ComposeRecordData>,
-    data: &mut Vec<u8>,
-) -> Result<(), String> {
+fn compose(record: &Record<impl ToName, impl ComposeRecordData>, data: &mut Vec<u8>) -> Result<(), String> {
     record.data().compose_rdata(data).map_err(|_| "a record's data is too long".to_owned())
 }
 
