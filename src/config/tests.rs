@@ -332,7 +332,7 @@ prop_compose! {
             dns_bind_address: addresses,
             dns_port,
             dns_cache_size: size,
-            dns_snapshot: OptionalFile(snapshot),
+            dns_snapshot_file: OptionalFile(snapshot),
             dns_threads,
             dns_health_bind_address: health,
             dns_ready_bind_address: ready,

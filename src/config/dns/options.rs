@@ -146,9 +146,9 @@ pub struct DnsOptions {
         value_name = "PATH",
         default_value = "/var/lib/portolan/names",
         value_parser = optional_file,
-        env = "PORTOLAN_DNS_SNAPSHOT"
+        env = "PORTOLAN_DNS_SNAPSHOT_FILE"
     )]
-    pub dns_snapshot: OptionalFile,
+    pub dns_snapshot_file: OptionalFile,
 
     /// Threads that answer; 0 is one for each CPU
     #[arg(
