@@ -3,6 +3,7 @@
 mod block;
 mod chain;
 mod cluster;
+pub mod extras;
 pub mod foreign;
 mod forwarded;
 mod link;
