@@ -134,16 +134,8 @@ impl Cache {
             .shards(if capacity < 1 << 20 { 1 } else { 8 })
             .build();
         let store = match sizes {
-            Ok(sizes) => {
-                Store::with_options(sizes, Octets, DefaultHashBuilder::default(), Evicted(Arc::clone(&stats)))
-            }
-            Err(_) => Store::with(
-                1,
-                capacity,
-                Octets,
-                DefaultHashBuilder::default(),
-                Evicted(Arc::clone(&stats)),
-            ),
+            Ok(sizes) => Store::with_options(sizes, Octets, DefaultHashBuilder::default(), Evicted(Arc::clone(&stats))),
+            Err(_) => Store::with(1, capacity, Octets, DefaultHashBuilder::default(), Evicted(Arc::clone(&stats))),
         };
         Self {
             store,

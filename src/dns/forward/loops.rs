@@ -58,13 +58,12 @@ impl Probes {
         true
     }
 
-    /// Sends a probe to every upstream of a zone. A zone was found to be a loop earlier is forwarded again if an
+    /// Sends a probe to every upstream of a zone. A zone that was found to be a loop earlier is forwarded again if an
     /// upstream answers and nothing comes back.
     pub async fn probe(&self, zone: &Arc<Zone>) {
         let Some(question) = question(&zone.from) else { return };
         let came_back = Arc::new(AtomicBool::new(false));
-        let sent =
-            Sent { name: question.name.clone(), zone: Arc::clone(zone), came_back: Arc::clone(&came_back) };
+        let sent = Sent { name: question.name.clone(), zone: Arc::clone(zone), came_back: Arc::clone(&came_back) };
         self.lock().push(sent);
         let forget = Forget(self, &question.name);
         let upstreams = zone.upstreams();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use domain::base::iana::OptionCode;
 
-use crate::answers::{query::{Edns, HEADER, Question}};
+use crate::answers::query::{Edns, HEADER, Question};
 
 /// The EDNS option that names the process a query came from: one of those for local use (RFC 6891, 9).
 pub const HOP: OptionCode = OptionCode::from_int(65_431);

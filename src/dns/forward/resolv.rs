@@ -105,10 +105,7 @@ mod tests {
         let text = "# nameserver 192.0.2.9\nsearch a.example\nnameserver 192.0.2.1\n  nameserver\t2001:db8::1 x\n\
                     options ndots:5\nnameserver\nnameserver fe80::1%eth0\nnameservers 192.0.2.8\n";
         let found: Vec<_> = name_servers(text).collect();
-        assert_eq!(
-            found,
-            [Ok("192.0.2.1".parse().unwrap()), Ok("2001:db8::1".parse().unwrap()), Err("fe80::1%eth0")]
-        );
+        assert_eq!(found, [Ok("192.0.2.1".parse().unwrap()), Ok("2001:db8::1".parse().unwrap()), Err("fe80::1%eth0")]);
     }
 
     #[test]

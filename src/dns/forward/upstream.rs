@@ -76,8 +76,7 @@ pub enum Attempt {
 impl Upstream {
     /// An upstream that nothing is known about.
     pub fn new(address: SocketAddr, options: &ForwardOptions, mark: Option<u32>, stats: &Arc<ForwardStats>) -> Self {
-        let limits =
-            Limits { expire: options.expire, max_age: options.max_age, max_idle: options.max_idle };
+        let limits = Limits { expire: options.expire, max_age: options.max_age, max_idle: options.max_idle };
         let question = Question {
             name: options.health_domain.as_slice().to_ascii_lowercase().into(),
             qtype: Rtype::NS,
