@@ -58,7 +58,7 @@ impl Probes {
         true
     }
 
-    /// Sends a probe to every upstream of a zone. A zone was found to be a loop earlier is forwarded again if an
+    /// Sends a probe to every upstream of a zone. A zone that was found to be a loop earlier is forwarded again if an
     /// upstream answers and nothing comes back.
     pub async fn probe(&self, zone: &Arc<Zone>) {
         let Some(question) = question(&zone.from) else { return };

@@ -15,7 +15,13 @@ mod udp;
 mod upstream;
 mod zone;
 
-use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use domain::base::iana::{ExtendedErrorCode, Rcode};
@@ -213,7 +219,7 @@ impl Forwarder {
     pub fn zones(&self) -> Vec<(crate::config::dns::Name, Vec<SocketAddr>, bool)> {
         let zone = |zone: &Arc<Zone>| {
             let upstreams = zone.upstreams().iter().map(|upstream| upstream.address).collect();
-            (zone.options.from.clone(), upstreams, zone.looping.load(std::sync::atomic::Ordering::Relaxed))
+            (zone.options.from.clone(), upstreams, zone.looping.load(Relaxed))
         };
         self.shared.zones.iter().map(zone).collect()
     }
@@ -262,17 +268,22 @@ impl Shared {
 
     async fn ask_zones(&self, question: &Question, any_size: bool) -> Result<Arc<Foreign>, Trouble> {
         let deadline = Instant::now() + DEADLINE;
-        let mut zones = self.zones.iter().filter(|zone| zone.takes(&question.name)).peekable();
-        while let Some(zone) = zones.next() {
-            if zone.looping.load(std::sync::atomic::Ordering::Relaxed) {
-                return Err(Trouble::Loop);
+        let mut answer = Err(Trouble::NoUpstream);
+        for zone in &self.zones {
+            if !zone.takes(&question.name) {
+                continue;
+            }
+            if zone.looping.load(Relaxed) {
+                return answer.or(Err(Trouble::Loop));
             }
             let foreign = zone.ask(question, any_size, self.hop, deadline).await?;
-            if zones.peek().is_none() || !zone.passes_on(&foreign) {
-                return Ok(Arc::new(foreign));
+            let goes_on = zone.passes_on(&foreign);
+            answer = Ok(Arc::new(foreign));
+            if !goes_on {
+                break;
             }
         }
-        Err(Trouble::NoUpstream)
+        answer
     }
 
     /// The files that name upstreams.
@@ -319,7 +330,7 @@ impl Shared {
     }
 
     fn looping(&self) -> Vec<Arc<Zone>> {
-        let looping = |zone: &&Arc<Zone>| zone.looping.load(std::sync::atomic::Ordering::Relaxed);
+        let looping = |zone: &&Arc<Zone>| zone.looping.load(Relaxed);
         self.zones.iter().filter(looping).cloned().collect()
     }
 }

@@ -157,7 +157,10 @@ impl Zone {
                 Ok(foreign) if self.fails_over(foreign.rcode()) => _ = told.get_or_insert(foreign),
                 Ok(foreign) => return Ok(foreign),
                 Err(Attempt::Silence) => trouble = Trouble::Silence,
-                Err(Attempt::Unusable(_)) => trouble = Trouble::Unusable,
+                Err(Attempt::Unusable(error)) => {
+                    tracing::debug!(upstream = %upstream.address, %error, "cannot use upstream's message");
+                    trouble = Trouble::Unusable;
+                }
                 Err(Attempt::Network(error)) => {
                     tracing::debug!(upstream = %upstream.address, %error, "cannot ask upstream");
                     trouble = Trouble::Network;
