@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     answers::{
-        Client, Failure, Finish, Outcome, Pending, Reply, Site, Source, Transport,
+        Client, Failure, Finish, Outcome, Pending, Reply, Site, Transport,
         query::{HEADER, Query},
     },
     dns::{

@@ -26,6 +26,7 @@ pub fn object(kind: Kind, bytes: &[u8]) -> Result<Object, WireError> {
         Kind::Namespace => Object::Namespace(others::namespace(bytes)?),
         Kind::ServiceCidr => Object::ServiceCidr(others::service_cidr(bytes)?),
         Kind::Node => Object::Node(others::node(bytes)?),
+        Kind::Pod => Object::Pod(others::pod(bytes)?),
     })
 }
 
