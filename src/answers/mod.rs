@@ -3,9 +3,11 @@
 mod block;
 mod chain;
 mod cluster;
+pub mod extras;
 pub mod foreign;
 mod forwarded;
 mod link;
+mod local;
 pub mod message;
 pub mod name;
 mod order;

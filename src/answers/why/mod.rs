@@ -136,6 +136,10 @@ impl Trace for Notes<'_> {
                 self.steps.extend(found);
                 decided(decision, zone, self.qtype)
             }
+            Step::Acl(action) => format!("A rule of `acl` is for this client and question: {action:?} (2.5)."),
+            Step::Local(source) => {
+                format!("`{source}` has the last word on this name; it comes before `kubernetes` (2.1).")
+            }
             Step::Alias { owner, target } => {
                 format!("{} is an alias: the answer goes on at {} (1.8).", text(owner), text(target))
             }
