@@ -286,7 +286,10 @@ fn decided(decision: &Decision<'_>, zone: &Zone, qtype: Rtype) -> String {
                 "The name exists in {zone} and has no {qtype} record: NOERROR without an answer. This does not fall through (1.10)."
             )
         }
-        Decision::Alias(..) => format!("An alias answers for every type, so for {qtype} as well (delta 5)."),
+        Decision::Alias(service, _) => {
+            let (namespace, name) = (service.namespace(), service.name());
+            format!("The alias of Service {namespace}/{name} answers for every type, so for {qtype} as well (delta 5).")
+        }
         Decision::Records(_) => format!("It has what is asked for: NOERROR with {qtype} (1.3)."),
     }
 }
