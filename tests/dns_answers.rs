@@ -21,7 +21,9 @@ use portolan::{
         query::Query,
         why::KnownService,
     },
-    config::dns::{AclAction, AclRule, Chaos, Fallthrough, FileZone, HostsOptions, Name, ServerBlock, Template},
+    config::dns::{
+        AclAction, AclRule, Chaos, Fallthrough, FileZone, HostsOptions, Name, NameMatch, Rewrite, ServerBlock, Template,
+    },
 };
 use proptest::prelude::*;
 
@@ -297,6 +299,37 @@ fn other_sources_come_before_the_cluster() {
     chaos.qname = "web.shop.svc.cluster.local".to_owned();
     let reply = server.ask(&chaos.query(1), Transport::Udp, 0).unwrap();
     assert_eq!(code(&decode(&reply).unwrap()), ResponseCode::Refused);
+}
+
+#[test]
+fn rewritten_questions_come_back_in_the_clients_words() {
+    let rewrite = |from: &str, to: &str| Rewrite::Name {
+        matches: NameMatch::Suffix(from.to_owned()),
+        replacement: to.to_owned(),
+        restore_answer: true,
+        answers: Vec::new(),
+        go_on: false,
+    };
+    let block = ServerBlock {
+        rewrites: vec![
+            rewrite(".old.example.", ".svc.cluster.local."),
+            rewrite(".there.example.", ".upstream.example."),
+        ],
+        ..modes::block("base")
+    };
+    let server = Server::with(&block, modes::snapshot("base", &modes::objects()));
+    let ask = |qname, qtype| asked(&server, qname, qtype).unwrap();
+    assert_eq!(ask("Web.shop.old.example", "A").answer, ["Web.shop.old.example. 5 IN A 10.96.20.1"]);
+    let denied = ask("nope.shop.old.example", "A");
+    assert_eq!(code(&denied), ResponseCode::NXDomain);
+    assert!(denied.authority[0].starts_with("cluster.local. 5 IN SOA "), "{:?}", denied.authority);
+    let forwarded = ask("v4only.there.example", "A");
+    assert_eq!(forwarded.answer, ["v4only.there.example. 60 IN A 198.51.100.8"]);
+    assert!(!forwarded.message.metadata.authoritative);
+    assert!(ask("many.there.example", "A").message.metadata.truncation);
+    assert_eq!(ask("web.shop.svc.cluster.local", "A").answer, ["web.shop.svc.cluster.local. 5 IN A 10.96.20.1"]);
+    let text = server.site.explain(&name("web.shop.old.example"), Rtype::A, CLIENT, &server, &[]).to_string();
+    assert!(text.contains("asks for web.shop.svc.cluster.local. A instead"), "{text}");
 }
 
 /// An alias whose target's server says no more than where it goes on; and one that says more than it was asked.

@@ -2,14 +2,19 @@
 
 use std::net::IpAddr;
 
-use domain::base::iana::{Class, ExtendedErrorCode, OptRcode, Rtype};
+use domain::base::{
+    Name as WireName,
+    iana::{Class, ExtendedErrorCode, OptRcode, Rtype},
+};
 
 use super::{
     cluster::{Cluster, Decision, Falls, Zone, lower},
     extras::{
         acl,
         chaos::{self, Told},
-        falls_through, file, hosts, lies_in, lies_in_any, template,
+        falls_through, file, hosts, lies_in, lies_in_any,
+        rewrite::{self, NoName, Rewritten},
+        template,
     },
     message::Ede,
     name::{LowerName, relative_to},
@@ -65,6 +70,8 @@ pub enum End<'s> {
     File(&'s file::Zone, file::Found<'s>),
     /// The chain of aliases is all there is
     Links,
+    /// Something else is asked instead
+    Rewritten(Box<Rewritten>),
     /// Silence
     Drop,
     /// A code and nothing else
@@ -87,6 +94,8 @@ pub enum Step<'a> {
     },
     /// `acl` does not let the query pass
     Acl(AclAction),
+    /// `rewrite` asks for another name instead
+    Rewritten { name: &'a [u8], qtype: Rtype },
     /// Another source of the block has the last word
     Local(&'static str),
     /// An alias leads on
@@ -150,6 +159,22 @@ impl Block {
         };
         trace.step(Step::Acl(action));
         Some(end)
+    }
+
+    /// Whether something else is asked instead (2.6).
+    pub fn rewrite(&self, name: &[u8], qtype: Rtype, trace: &mut impl Trace) -> Option<End<'_>> {
+        if self.config.rewrites.is_empty() {
+            return None;
+        }
+        let name = WireName::from_octets(name.to_vec()).ok()?;
+        match rewrite::apply(&self.config.rewrites, &name, qtype) {
+            Ok(None) => None,
+            Ok(Some(rewritten)) => {
+                trace.step(Step::Rewritten { name: rewritten.name.as_octets(), qtype: rewritten.rtype });
+                Some(End::Rewritten(Box::new(rewritten)))
+            }
+            Err(NoName) => Some(End::Code(OptRcode::SERVFAIL, None)),
+        }
     }
 
     /// What it has for a name of another class than IN: what `chaos` tells, or nothing (delta 16).

@@ -14,6 +14,7 @@ mod order;
 mod pending;
 pub mod query;
 mod records;
+mod restore;
 mod site;
 pub mod why;
 

@@ -3,10 +3,10 @@
 use domain::base::iana::{Class, ExtendedErrorCode, OptRcode, Rtype};
 
 use super::{
-    Client,
+    Client, Transport,
     block::{Block, End, Step, Trace},
     cluster::{Decision, lower},
-    extras::{file, hosts},
+    extras::{file, hosts, rewrite::Rewritten},
     link::{self, Link, goes_on},
     local,
     message::{Ede, Envelope, Section, Writer, header_only},
@@ -14,6 +14,7 @@ use super::{
     pending::Pending,
     query::{Early, Query},
     records::{Context, HINFO},
+    restore,
 };
 use crate::{
     config::dns::ServerBlock,
@@ -149,11 +150,47 @@ impl Site {
         let (bufsize, nsid) =
             plan.block.map_or((512, None), |block| (block.config.bufsize, block.config.nsid.as_deref()));
         let envelope = Envelope::new(&query, client.transport, bufsize, self.recursion_available, nsid);
+        if let End::Rewritten(rewritten) = plan.end {
+            return self.answer_rewritten(&query, &envelope, plan.block, *rewritten, client, sources, random, out);
+        }
         if let (End::Forward, Some(first), Some(last)) = (&plan.end, plan.block, plan.last) {
             let pending = Pending::new(&query, client, &envelope, first.id, last, plan.links, plan.name);
             return Outcome::Forward(Box::new(pending));
         }
         write(&query, &envelope, &plan, random, out).map_or(Outcome::Drop, Outcome::Reply)
+    }
+
+    /// Answers the other question, and puts the answer back into the client's words.
+    #[allow(clippy::too_many_arguments, reason = "what `answer` was given, and what it found")]
+    fn answer_rewritten(
+        &self,
+        query: &Query<'_>,
+        envelope: &Envelope<'_>,
+        block: Option<&Block>,
+        rewritten: Rewritten,
+        client: Client,
+        sources: &impl Sources,
+        random: u64,
+        out: &mut [u8],
+    ) -> Outcome {
+        let bytes = restore::other_query(query, &rewritten);
+        let (Some(block), Ok(other)) = (block, Query::parse(&bytes)) else { return Outcome::Drop };
+        let plan = self.follow(
+            Some(block),
+            block.look_up(&other.name, other.qtype, sources, &mut ()),
+            &other,
+            sources,
+            &mut (),
+        );
+        let inner = Envelope::new(&other, Transport::Tcp, u16::MAX, self.recursion_available, None);
+        if let (End::Forward, Some(last)) = (&plan.end, plan.last) {
+            let pending = Pending::new(&other, client, &inner, block.id, last, plan.links, plan.name);
+            return Outcome::Forward(Box::new(pending.restored_by(rewritten, envelope)));
+        }
+        let mut scratch = vec![0; usize::from(u16::MAX)];
+        let Some(reply) = write(&other, &inner, &plan, random, &mut scratch) else { return Outcome::Drop };
+        let length = restore::write(envelope, &scratch[..reply.length], reply.rcode, &rewritten, out);
+        Outcome::Reply(Reply { length, ..reply })
     }
 
     /// Finds what a query is to be answered with.
@@ -165,16 +202,30 @@ impl Site {
         trace: &mut impl Trace,
     ) -> Plan<'s> {
         let block = self.route(&query.name, trace);
-        let mut plan = Plan { block, last: block, links: Vec::new(), name: None, end: End::Links };
-        plan.end = match (query.fault, block) {
+        let end = match (query.fault, block) {
             (Some(fault), _) => End::Code(fault, None),
             (None, None) => End::Code(OptRcode::REFUSED, None),
             (None, Some(block)) => match block.admits(&query.name, query.qtype, client.address, trace) {
                 Some(end) => end,
                 None if query.qclass != Class::IN => block.look_up_other(&query.name, query.qtype, query.qclass),
-                None => block.look_up(&query.name, query.qtype, sources, trace),
+                None => block
+                    .rewrite(&query.name, query.qtype, trace)
+                    .unwrap_or_else(|| block.look_up(&query.name, query.qtype, sources, trace)),
             },
         };
+        self.follow(block, end, query, sources, trace)
+    }
+
+    /// Goes along aliases to the last name.
+    pub(super) fn follow<'s>(
+        &'s self,
+        block: Option<&'s Block>,
+        end: End<'s>,
+        query: &Query<'_>,
+        sources: &'s impl Sources,
+        trace: &mut impl Trace,
+    ) -> Plan<'s> {
+        let mut plan = Plan { block, last: block, links: Vec::new(), name: None, end };
         while let Some(target) = plan.alias(&query.name) {
             if let Some(link) = plan.links.last() {
                 trace.step(Step::Alias { owner: &link.owner, target: &link.target });
@@ -304,7 +355,8 @@ pub(super) fn write(
             writer.record(owner, Rtype::HINFO, ANY_TTL, |writer| writer.put(HINFO));
             reply(writer.finish(envelope, OptRcode::NOERROR, true), OptRcode::NOERROR, Source::Any)
         }
-        End::Links | End::Forward => {
+        // The last two are not answered from here.
+        End::Links | End::Forward | End::Rewritten(_) => {
             let mut writer = Writer::new(envelope, None, out);
             writer.section(Section::Answer);
             link::write(&mut writer, &plan.links, end);
