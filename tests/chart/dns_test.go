@@ -54,7 +54,7 @@ func TestNodesReadPodsOnlyToVerifyThem(t *testing.T) {
 
 func TestWhatTheDnsIsTold(t *testing.T) {
 	dns := []any{"--corefile", "/etc/coredns/Corefile", "--dns-service", "kube-system/kube-dns",
-		"--dns-snapshot", "/var/lib/portolan/names"}
+		"--dns-snapshot-file=/var/lib/portolan/names"}
 	node := append([]any{"run", "--config", "/etc/portolan/config.yaml", "--node", "$(NODE_NAME)", "--dns", "local"}, dns...)
 	central := append([]any{"dns", "--apiserver", "https://192.0.2.10:6443"}, dns...)
 	r := mustRender(t, "dns.mode", "local", "dns.central.withLocal", true)
@@ -64,7 +64,7 @@ func TestWhatTheDnsIsTold(t *testing.T) {
 	r = mustRender(t, "dns.mode", "central", "dns.snapshot", false)
 	expect(t, "a node that does not answer", container(t, r)["args"], node[:5])
 	expect(t, "central", r.object(t, "Deployment/portolan-dns").at("spec", "template", "spec", "containers", 0, "args"),
-		central[:7])
+		append(central[:7:7], "--dns-snapshot-file="))
 }
 
 // Each form has its Corefile where its arguments say.

@@ -165,10 +165,7 @@ server, and what the container has no rights for. As YAML, by the names of the c
 - /etc/coredns/Corefile
 - --dns-service
 - {{ .Values.dns.service }}
-{{- if .Values.dns.snapshot }}
-- --dns-snapshot
-- /var/lib/portolan/names
-{{- end }}
+- --dns-snapshot-file={{ if .Values.dns.snapshot }}/var/lib/portolan/names{{ end }}
 {{- end -}}
 
 {{- define "portolan.dnsVolumeMounts" -}}
