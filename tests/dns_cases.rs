@@ -4,74 +4,15 @@
 #[path = "dns/mod.rs"]
 mod dns;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use dns::{
-    cases::{self, CLIENT, Case},
+    cases::{self, Case},
     decode::decode,
-    modes, upstream,
+    modes,
+    server::Server,
 };
-use domain::base::iana::Rcode;
-use portolan::{
-    answers::{Client, Failure, Finish, Outcome, Pending, Site, Sources, Transport, foreign::Foreign, query::Question},
-    zone::Snapshot,
-};
-
-/// A site with one block and its names.
-struct Server {
-    site: Site,
-    snapshot: Arc<Snapshot>,
-}
-
-impl Sources for Server {
-    fn snapshot(&self, block: usize) -> Option<&Snapshot> {
-        (block == 0).then_some(&self.snapshot)
-    }
-}
-
-impl Server {
-    fn new(mode: &str, objects: &[portolan::objects::Object]) -> Self {
-        Self { site: Site::new([(0, &modes::block(mode))]), snapshot: modes::snapshot(mode, objects) }
-    }
-
-    /// Answers bytes with bytes.
-    fn ask(&self, query: &[u8], transport: Transport, random: u64) -> Option<Vec<u8>> {
-        let mut out = vec![0; if transport == Transport::Udp { 1232 } else { 65535 }];
-        let client = Client { address: CLIENT, transport };
-        let length = match self.site.answer(query, client, self, random, &mut out) {
-            Outcome::Drop => return None,
-            Outcome::Reply(reply) => reply.length,
-            Outcome::Forward(pending) => forward(*pending, random, &mut out),
-        };
-        out.truncate(length);
-        Some(out)
-    }
-}
-
-/// Asks the scripted upstream, as often as it takes.
-fn forward(mut pending: Pending, random: u64, out: &mut [u8]) -> usize {
-    for _ in 0..20 {
-        let foreign = ask_upstream(&pending.question);
-        let answer = match &foreign {
-            _ if pending.cache_only => Err(Failure::NOT_CACHED),
-            Ok(foreign) if foreign.rcode().rcode() != Rcode::SERVFAIL => Ok(foreign),
-            _ => Err(Failure::NO_UPSTREAM),
-        };
-        match pending.finish(answer, 0, None, random, out) {
-            Finish::Reply(reply) => return reply.length,
-            Finish::Again(again) => pending = *again,
-        }
-    }
-    panic!("no end");
-}
-
-fn ask_upstream(question: &Question) -> Result<Foreign, String> {
-    let mut query = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    query.extend(&question.name);
-    query.extend(question.qtype.to_int().to_be_bytes());
-    query.extend(question.qclass.to_int().to_be_bytes());
-    Foreign::parse(&upstream::reply(&query), question).map_err(|error| error.to_string())
-}
+use portolan::answers::Transport;
 
 fn transport(case: &Case) -> Transport {
     if case.proto == "tcp" { Transport::Tcp } else { Transport::Udp }

@@ -1,15 +1,27 @@
 //! One server block, as far as answers need it: what it says about a name, source by source (2.1).
 
-use domain::base::iana::{OptRcode, Rtype};
+use std::net::IpAddr;
+
+use domain::base::{
+    Name as WireName,
+    iana::{Class, ExtendedErrorCode, OptRcode, Rtype},
+};
 
 use super::{
-    cluster::{Cluster, Decision, Zone, lower},
+    cluster::{Cluster, Decision, Falls, Zone, lower},
+    extras::{
+        acl,
+        chaos::{self, Told},
+        falls_through, file, hosts, lies_in, lies_in_any,
+        rewrite::{self, NoName, Rewritten},
+        template,
+    },
     message::Ede,
     name::{LowerName, relative_to},
     site::Sources,
 };
 use crate::{
-    config::dns::{ForwardOptions, ServerBlock},
+    config::dns::{AclAction, ForwardOptions, ServerBlock},
     zone::Snapshot,
 };
 
@@ -17,19 +29,12 @@ use crate::{
 pub struct Block {
     /// Its place in the configuration
     pub id: usize,
-    /// Largest UDP reply in octets
-    pub bufsize: u16,
-    /// No sections that the reply is complete without
-    pub minimal: bool,
-    /// ANY gets one HINFO, whatever the name
-    pub any: bool,
-    /// Who we are (RFC 5001)
-    pub nsid: Option<Box<[u8]>>,
-    /// Addresses are mixed
-    pub shuffle: bool,
     /// Seconds in a stale answer
     pub stale_ttl: u32,
+    /// What was configured
+    pub config: ServerBlock,
     cluster: Option<Cluster>,
+    hosts_fall: Falls,
     forwards: Vec<Forward>,
 }
 
@@ -55,8 +60,20 @@ pub enum End<'s> {
     },
     /// Others are asked
     Forward,
+    /// What the server says about itself
+    Chaos(Told<'s>),
+    /// What a template says: a code
+    Template(OptRcode),
+    /// What a hosts file says; lifetime in seconds
+    Hosts(hosts::Found<'s>, u32),
+    /// What a zone file says
+    File(&'s file::Zone, file::Found<'s>),
     /// The chain of aliases is all there is
     Links,
+    /// Something else is asked instead
+    Rewritten(Box<Rewritten>),
+    /// Silence
+    Drop,
     /// A code and nothing else
     Code(OptRcode, Option<Ede>),
 }
@@ -75,6 +92,12 @@ pub enum Step<'a> {
         name: &'a [u8],
         decision: &'a Decision<'a>,
     },
+    /// `acl` does not let the query pass
+    Acl(AclAction),
+    /// `rewrite` asks for another name instead
+    Rewritten { name: &'a [u8], qtype: Rtype },
+    /// Another source of the block has the last word
+    Local(&'static str),
     /// An alias leads on
     Alias { owner: &'a [u8], target: &'a [u8] },
     /// A chain was not followed on: too long, or it has been there
@@ -103,20 +126,99 @@ impl Block {
         forwards.sort_by_key(|forward| std::cmp::Reverse(forward.from.len()));
         Self {
             id,
-            bufsize: config.bufsize,
-            minimal: config.minimal,
-            any: config.any,
-            nsid: config.nsid.as_deref().map(Into::into),
-            shuffle: config.shuffle,
             stale_ttl: config.cache.as_ref().and_then(|cache| cache.stale).map_or(30, |stale| stale.ttl),
             cluster: config.kubernetes.as_ref().map(Cluster::new),
+            hosts_fall: config.hosts.as_ref().map_or(Falls::Never, |hosts| Falls::new(&hosts.fallthrough)),
             forwards,
+            config: config.clone(),
         }
+    }
+
+    fn has_local(&self) -> bool {
+        let config = &self.config;
+        !config.templates.is_empty() || config.hosts.is_some() || !config.files.is_empty()
     }
 
     /// Whether it asks others.
     pub fn forwards(&self) -> bool {
         !self.forwards.is_empty()
+    }
+
+    /// Whether a client may ask, and if not, what it gets instead (2.5).
+    pub fn admits(&self, name: &[u8], qtype: Rtype, source: IpAddr, trace: &mut impl Trace) -> Option<End<'_>> {
+        if self.config.acl.is_empty() {
+            return None;
+        }
+        let ede = |code| Some(Ede { code, text: "" });
+        let action = acl::decide(&self.config.acl, name, qtype, source);
+        let end = match action {
+            AclAction::Allow => return None,
+            AclAction::Block => End::Code(OptRcode::REFUSED, ede(ExtendedErrorCode::PROHIBITED)),
+            AclAction::Filter => End::Code(OptRcode::NOERROR, ede(ExtendedErrorCode::FILTERED)),
+            AclAction::Drop => End::Drop,
+        };
+        trace.step(Step::Acl(action));
+        Some(end)
+    }
+
+    /// Whether something else is asked instead (2.6).
+    pub fn rewrite(&self, name: &[u8], qtype: Rtype, trace: &mut impl Trace) -> Option<End<'_>> {
+        if self.config.rewrites.is_empty() {
+            return None;
+        }
+        let name = WireName::from_octets(name.to_vec()).ok()?;
+        match rewrite::apply(&self.config.rewrites, &name, qtype) {
+            Ok(None) => None,
+            Ok(Some(rewritten)) => {
+                trace.step(Step::Rewritten { name: rewritten.name.as_octets(), qtype: rewritten.rtype });
+                Some(End::Rewritten(Box::new(rewritten)))
+            }
+            Err(NoName) => Some(End::Code(OptRcode::SERVFAIL, None)),
+        }
+    }
+
+    /// What it has for a name of another class than IN: what `chaos` tells, or nothing (delta 16).
+    pub fn look_up_other(&self, name: &[u8], qtype: Rtype, qclass: Class) -> End<'_> {
+        let told = self
+            .config
+            .chaos
+            .as_ref()
+            .and_then(|chaos| chaos::find(chaos, self.config.nsid.as_deref(), name, qtype, qclass));
+        told.map_or(End::Code(OptRcode::REFUSED, None), End::Chaos)
+    }
+
+    /// What comes before the cluster's names: templates, hosts files, zone files.
+    fn local<'s>(
+        &'s self,
+        name: &LowerName,
+        qtype: Rtype,
+        sources: &'s impl Sources,
+        trace: &mut impl Trace,
+    ) -> Option<End<'s>> {
+        let config = &self.config;
+        if let Some(rcode) = template::find(&config.templates, &config.zones, name, qtype) {
+            trace.step(Step::Local("template"));
+            return Some(End::Template(rcode.into()));
+        }
+        if let Some(options) = &config.hosts
+            && (options.zones.is_empty() || lies_in_any(name, &options.zones))
+        {
+            let found = sources.hosts(self.id).map_or(hosts::Found::Missing, |table| table.lookup(name, qtype));
+            if !matches!(found, hosts::Found::Missing) || !self.hosts_fall.covers(name) {
+                trace.step(Step::Local("hosts"));
+                return Some(End::Hosts(found, options.ttl));
+            }
+        }
+        for (nth, options) in config.files.iter().enumerate() {
+            let zones = sources.files(self.id, nth).iter().filter(|zone| lies_in(name, zone.origin()));
+            let Some(zone) = zones.max_by_key(|zone| zone.origin().len()) else { continue };
+            let found = zone.lookup(name, qtype);
+            if !matches!(found, file::Found::Missing) || !falls_through(&options.fallthrough, name) {
+                trace.step(Step::Local("file"));
+                return Some(End::File(zone, found));
+            }
+        }
+        None
     }
 
     /// What it has for a name of class IN.
@@ -127,8 +229,13 @@ impl Block {
         sources: &'s impl Sources,
         trace: &mut impl Trace,
     ) -> End<'s> {
-        if self.any && qtype == Rtype::ANY {
+        if self.config.any && qtype == Rtype::ANY {
             return End::Any;
+        }
+        if self.has_local()
+            && let Some(end) = self.local(name, qtype, sources, trace)
+        {
+            return end;
         }
         if let Some(cluster) = &self.cluster
             && let Some((zone, relative)) = cluster.locate(name)

@@ -36,11 +36,13 @@ pub struct End {
 }
 
 /// A record with whole names.
-struct Plain {
-    owner: Box<[u8]>,
-    rtype: Rtype,
-    ttl: u32,
-    data: Vec<u8>,
+pub struct Plain {
+    /// In wire form, lower case
+    pub owner: Box<[u8]>,
+    pub rtype: Rtype,
+    /// Seconds that are left
+    pub ttl: u32,
+    pub data: Vec<u8>,
 }
 
 /// Follows the aliases of an answer, adding them to `links`, and takes what stands at their end.
@@ -88,7 +90,8 @@ pub fn follow(
 }
 
 impl Plain {
-    fn new(record: ParsedRecord<'_, &[u8]>, ageing: Ageing) -> Result<Self, ParseError> {
+    /// Reads a record.
+    pub fn new(record: ParsedRecord<'_, &[u8]>, ageing: Ageing) -> Result<Self, ParseError> {
         let owner: domain::base::Name<Vec<u8>> = record.owner().to_name();
         let rtype = record.rtype();
         let ttl = ageing.left(record.ttl().as_secs());

@@ -103,6 +103,8 @@ pub struct Writer<'o> {
     /// Where the question ends
     head: usize,
     section: Section,
+    /// Class of the records
+    class: Class,
     counts: [u16; 3],
     truncated: bool,
     /// Additional records that are left out count as well
@@ -123,11 +125,17 @@ impl<'o> Writer<'o> {
             limit,
             head,
             section: Section::Answer,
+            class: Class::IN,
             counts: [0; 3],
             truncated: false,
             additional_counts: false,
             ede,
         }
+    }
+
+    /// Records are of this class from now on.
+    pub fn class(&mut self, class: Class) {
+        self.class = class;
     }
 
     /// What comes next belongs to this section. Sections cannot be gone back to.
@@ -204,7 +212,7 @@ impl<'o> Writer<'o> {
     ) -> Option<()> {
         self.name(owner)?;
         self.put(&rtype.to_int().to_be_bytes())?;
-        self.put(&Class::IN.to_int().to_be_bytes())?;
+        self.put(&self.class.to_int().to_be_bytes())?;
         self.put(&ttl.to_be_bytes())?;
         let length = self.at;
         self.put(&[0, 0])?;

@@ -7,12 +7,14 @@ pub mod extras;
 pub mod foreign;
 mod forwarded;
 mod link;
+mod local;
 pub mod message;
 pub mod name;
 mod order;
 mod pending;
 pub mod query;
 mod records;
+mod restore;
 mod site;
 pub mod why;
 

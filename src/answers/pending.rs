@@ -6,12 +6,14 @@ use super::{
     Client, Failure,
     block::Block,
     chain,
+    extras::rewrite::Rewritten,
     foreign::{Foreign, Kind},
     forwarded,
     link::{self, Link},
     message::{Ede, Envelope, ReplyEdns, Writer},
     name::LowerName,
     query::{Query, Question},
+    restore,
     site::{Reply, Source},
 };
 
@@ -32,6 +34,14 @@ pub struct Pending {
     pub(super) minimal: bool,
     pub(super) shuffle: bool,
     stale_ttl: u32,
+    envelope: OwnEnvelope,
+    /// The client asked in other words: how, and the envelope of its reply
+    restore: Option<Box<(Rewritten, OwnEnvelope)>>,
+}
+
+/// [`Envelope`], kept.
+#[derive(Clone, Debug)]
+pub(super) struct OwnEnvelope {
     head: Box<[u8]>,
     limit: usize,
     recursion_available: bool,
@@ -65,6 +75,9 @@ pub(super) struct Ageing {
 }
 
 impl Ageing {
+    /// Lifetimes stay as they are.
+    pub const NONE: Self = Self { age: 0, stale: None };
+
     /// What is left of a time to live; what has ended is given a short one (RFC 8767, section 5).
     pub fn left(&self, ttl: u32) -> u32 {
         let left = ttl.saturating_sub(self.age);
@@ -106,23 +119,47 @@ impl Pending {
             client,
             first,
             links,
-            minimal: block.minimal,
-            shuffle: block.shuffle,
+            minimal: block.config.minimal,
+            shuffle: block.config.shuffle,
             stale_ttl: block.stale_ttl,
-            head: envelope.head.into(),
-            limit: envelope.limit,
-            recursion_available: envelope.recursion_available,
-            edns: envelope.edns.map(|edns| OwnEdns {
-                dnssec_ok: edns.dnssec_ok,
-                nsid: edns.nsid.map(Into::into),
-                keepalive: edns.keepalive,
-            }),
+            envelope: OwnEnvelope::new(envelope),
+            restore: None,
         }
+    }
+
+    /// The reply is to be put back into the words of the client.
+    pub(super) fn restored_by(mut self, rewritten: Rewritten, envelope: &Envelope<'_>) -> Self {
+        self.restore = Some(Box::new((rewritten, OwnEnvelope::new(envelope))));
+        self
     }
 
     /// Makes the reply from what upstream said `age` seconds ago. `stale` tells that it has ended since, and what the
     /// client is told about that; `random` mixes; `out` must have place as for [`super::Site::answer`].
     pub fn finish(
+        mut self,
+        answer: Result<&Foreign, Failure>,
+        age: u32,
+        stale: Option<Ede>,
+        random: u64,
+        out: &mut [u8],
+    ) -> Finish {
+        let Some(restore) = self.restore.take() else { return self.finish_asked(answer, age, stale, random, out) };
+        let mut inner = vec![0; usize::from(u16::MAX)];
+        match self.finish_asked(answer, age, stale, random, &mut inner) {
+            Finish::Reply(reply) => {
+                let (rewritten, envelope) = &*restore;
+                let inner = inner.get(..reply.length).unwrap_or_default();
+                let length = restore::write(&envelope.get(), inner, reply.rcode, rewritten, out);
+                Finish::Reply(Reply { length, ..reply })
+            }
+            Finish::Again(mut again) => {
+                again.restore = Some(restore);
+                Finish::Again(again)
+            }
+        }
+    }
+
+    fn finish_asked(
         mut self,
         answer: Result<&Foreign, Failure>,
         age: u32,
@@ -136,10 +173,10 @@ impl Pending {
             Err(failure) => return Finish::Reply(self.fail(failure, out)),
         };
         if self.links.is_empty() {
-            let envelope = self.envelope();
+            let envelope = self.envelope.get();
             let mut writer = Writer::new(&envelope, stale, out);
             let random = self.shuffle.then_some(random);
-            forwarded::copy(&mut writer, foreign, self.head.len(), ageing, random, self.minimal);
+            forwarded::copy(&mut writer, foreign, self.envelope.head.len(), ageing, random, self.minimal);
             let length = writer.finish(&envelope, foreign.rcode(), false);
             return Finish::Reply(self.reply(length, foreign.rcode()));
         }
@@ -153,7 +190,7 @@ impl Pending {
             self.question.name = found.end;
             return Finish::Again(Box::new(self));
         }
-        let envelope = self.envelope();
+        let envelope = self.envelope.get();
         let mut writer = Writer::new(&envelope, stale, out);
         let owner = link::write(&mut writer, &self.links, &found.end);
         found.write(&mut writer, owner, self.shuffle.then_some(random));
@@ -167,7 +204,7 @@ impl Pending {
     /// The reply when there is no answer. An alias alone would say that its target has no address (delta 6), but for
     /// those who did not want us to ask, it is all that we have.
     fn fail(&self, failure: Failure, out: &mut [u8]) -> Reply {
-        let envelope = self.envelope();
+        let envelope = self.envelope.get();
         let mut writer = Writer::new(&envelope, failure.ede, out);
         let (rcode, aa) = match (self.links.is_empty(), self.cache_only) {
             (true, _) => (failure.rcode.into(), false),
@@ -184,8 +221,23 @@ impl Pending {
     fn reply(&self, length: usize, rcode: OptRcode) -> Reply {
         Reply { length, rcode, block: Some(self.first), source: Source::Forward }
     }
+}
 
-    fn envelope(&self) -> Envelope<'_> {
+impl OwnEnvelope {
+    fn new(envelope: &Envelope<'_>) -> Self {
+        Self {
+            head: envelope.head.into(),
+            limit: envelope.limit,
+            recursion_available: envelope.recursion_available,
+            edns: envelope.edns.map(|edns| OwnEdns {
+                dnssec_ok: edns.dnssec_ok,
+                nsid: edns.nsid.map(Into::into),
+                keepalive: edns.keepalive,
+            }),
+        }
+    }
+
+    fn get(&self) -> Envelope<'_> {
         Envelope {
             head: &self.head,
             limit: self.limit,

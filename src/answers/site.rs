@@ -3,15 +3,18 @@
 use domain::base::iana::{Class, ExtendedErrorCode, OptRcode, Rtype};
 
 use super::{
-    Client,
+    Client, Transport,
     block::{Block, End, Step, Trace},
     cluster::{Decision, lower},
+    extras::{file, hosts, rewrite::Rewritten},
     link::{self, Link, goes_on},
+    local,
     message::{Ede, Envelope, Section, Writer, header_only},
     name::{LowerName, relative_to},
     pending::Pending,
     query::{Early, Query},
     records::{Context, HINFO},
+    restore,
 };
 use crate::{
     config::dns::ServerBlock,
@@ -30,6 +33,16 @@ const ANY_TTL: u32 = 8482;
 pub trait Sources {
     /// The cluster's names for a block, by its place in the configuration; none before there are any.
     fn snapshot(&self, block: usize) -> Option<&Snapshot>;
+
+    /// What a block's `hosts` has read: its file and its inline lines.
+    fn hosts(&self, _block: usize) -> Option<&hosts::Table> {
+        None
+    }
+
+    /// The zones that a block's nth `file` has read.
+    fn files(&self, _block: usize, _nth: usize) -> &[file::Zone] {
+        &[]
+    }
 }
 
 /// The server blocks of one listener.
@@ -70,6 +83,16 @@ pub enum Source {
     Server,
     /// `any`
     Any,
+    /// `acl`
+    Acl,
+    /// `chaos`
+    Chaos,
+    /// `template`
+    Template,
+    /// `hosts`
+    Hosts,
+    /// `file`
+    File,
     /// `kubernetes`
     Cluster,
     /// `forward` and the cache before it
@@ -124,8 +147,12 @@ impl Site {
             }
         };
         let plan = self.plan(&query, client, sources, &mut ());
-        let (bufsize, nsid) = plan.block.map_or((512, None), |block| (block.bufsize, block.nsid.as_deref()));
+        let (bufsize, nsid) =
+            plan.block.map_or((512, None), |block| (block.config.bufsize, block.config.nsid.as_deref()));
         let envelope = Envelope::new(&query, client.transport, bufsize, self.recursion_available, nsid);
+        if let End::Rewritten(rewritten) = plan.end {
+            return self.answer_rewritten(&query, &envelope, plan.block, *rewritten, client, sources, random, out);
+        }
         if let (End::Forward, Some(first), Some(last)) = (&plan.end, plan.block, plan.last) {
             let pending = Pending::new(&query, client, &envelope, first.id, last, plan.links, plan.name);
             return Outcome::Forward(Box::new(pending));
@@ -133,22 +160,72 @@ impl Site {
         write(&query, &envelope, &plan, random, out).map_or(Outcome::Drop, Outcome::Reply)
     }
 
+    /// Answers the other question, and puts the answer back into the client's words.
+    #[allow(clippy::too_many_arguments, reason = "what `answer` was given, and what it found")]
+    fn answer_rewritten(
+        &self,
+        query: &Query<'_>,
+        envelope: &Envelope<'_>,
+        block: Option<&Block>,
+        rewritten: Rewritten,
+        client: Client,
+        sources: &impl Sources,
+        random: u64,
+        out: &mut [u8],
+    ) -> Outcome {
+        let bytes = restore::other_query(query, &rewritten);
+        let (Some(block), Ok(other)) = (block, Query::parse(&bytes)) else { return Outcome::Drop };
+        let plan = self.follow(
+            Some(block),
+            block.look_up(&other.name, other.qtype, sources, &mut ()),
+            &other,
+            sources,
+            &mut (),
+        );
+        let inner = Envelope::new(&other, Transport::Tcp, u16::MAX, self.recursion_available, None);
+        if let (End::Forward, Some(last)) = (&plan.end, plan.last) {
+            let pending = Pending::new(&other, client, &inner, block.id, last, plan.links, plan.name);
+            return Outcome::Forward(Box::new(pending.restored_by(rewritten, envelope)));
+        }
+        let mut scratch = vec![0; usize::from(u16::MAX)];
+        let Some(reply) = write(&other, &inner, &plan, random, &mut scratch) else { return Outcome::Drop };
+        let length = restore::write(envelope, &scratch[..reply.length], reply.rcode, &rewritten, out);
+        Outcome::Reply(Reply { length, ..reply })
+    }
+
     /// Finds what a query is to be answered with.
     pub(super) fn plan<'s>(
         &'s self,
         query: &Query<'_>,
-        _client: Client,
+        client: Client,
         sources: &'s impl Sources,
         trace: &mut impl Trace,
     ) -> Plan<'s> {
         let block = self.route(&query.name, trace);
-        let mut plan = Plan { block, last: block, links: Vec::new(), name: None, end: End::Links };
-        plan.end = match (query.fault, block) {
+        let end = match (query.fault, block) {
             (Some(fault), _) => End::Code(fault, None),
-            _ if query.qclass != Class::IN => End::Code(OptRcode::REFUSED, None),
             (None, None) => End::Code(OptRcode::REFUSED, None),
-            (None, Some(block)) => block.look_up(&query.name, query.qtype, sources, trace),
+            (None, Some(block)) => match block.admits(&query.name, query.qtype, client.address, trace) {
+                Some(end) => end,
+                None if query.qclass != Class::IN => block.look_up_other(&query.name, query.qtype, query.qclass),
+                None => block
+                    .rewrite(&query.name, query.qtype, trace)
+                    .unwrap_or_else(|| block.look_up(&query.name, query.qtype, sources, trace)),
+            },
         };
+        self.follow(block, end, query, sources, trace)
+    }
+
+    /// Goes along aliases to the last name.
+    pub(super) fn follow<'s>(
+        &'s self,
+        block: Option<&'s Block>,
+        end: End<'s>,
+        query: &Query<'_>,
+        sources: &'s impl Sources,
+        trace: &mut impl Trace,
+    ) -> Plan<'s> {
+        let mut plan = Plan { block, last: block, links: Vec::new(), name: None, end };
         while let Some(target) = plan.alias(&query.name) {
             if let Some(link) = plan.links.last() {
                 trace.step(Step::Alias { owner: &link.owner, target: &link.target });
@@ -193,17 +270,15 @@ impl Site {
 impl Plan<'_> {
     /// If the last name is an alias, adds the link. Returns where it leads.
     fn alias(&mut self, asked: &LowerName) -> Option<LowerName> {
-        let End::Cluster { cluster, snapshot: Some(snapshot), decision: Decision::Alias(_, target), .. } = &self.end
-        else {
-            return None;
+        let (ttl, target): (u32, &[u8]) = match &self.end {
+            End::Cluster { cluster, snapshot: Some(snapshot), decision: Decision::Alias(_, target), .. } => {
+                (cluster.ttl(snapshot), target.as_octets())
+            }
+            End::File(_, file::Found::Alias(set)) => (set.ttl, set.data.first()?),
+            _ => return None,
         };
         let owner = self.name.as_ref().unwrap_or(asked);
-        let target = target.as_octets();
-        self.links.push(Link {
-            owner: owner.as_ref().into(),
-            ttl: cluster.ttl(snapshot),
-            target: target.as_slice().into(),
-        });
+        self.links.push(Link { owner: owner.as_ref().into(), ttl, target: target.into() });
         LowerName::new(target)
     }
 }
@@ -220,8 +295,13 @@ pub(super) fn write(
     let reply = |length, rcode, source| Reply { length, rcode, block, source };
     let code = |rcode, ede, out: &mut [u8]| Writer::new(envelope, ede, out).finish(envelope, rcode, false);
     let end = plan.name.as_ref().unwrap_or(&query.name);
+    let shuffle = plan.last.filter(|block| block.config.shuffle).map(|_| random);
     Some(match &plan.end {
-        End::Code(rcode, ede) => reply(code(*rcode, *ede, out), *rcode, Source::Server),
+        End::Code(rcode, ede) => {
+            let acl = [ExtendedErrorCode::PROHIBITED, ExtendedErrorCode::FILTERED];
+            let source = if ede.is_some_and(|ede| acl.contains(&ede.code)) { Source::Acl } else { Source::Server };
+            reply(code(*rcode, *ede, out), *rcode, source)
+        }
         End::Cluster { decision: Decision::NotReady, .. } | End::Cluster { snapshot: None, .. } => {
             reply(code(OptRcode::SERVFAIL, Some(NOT_READY), out), OptRcode::SERVFAIL, Source::Cluster)
         }
@@ -231,13 +311,12 @@ pub(super) fn write(
                 Decision::Missing => Ede { code: ExtendedErrorCode::STALE_NXDOMAIN_ANSWER, text: "" },
                 _ => Ede { code: ExtendedErrorCode::STALE_ANSWER, text: "" },
             });
-            let shuffle = plan.last.is_some_and(|block| block.shuffle);
             let context = Context {
                 cluster,
                 zone,
                 snapshot,
-                random: shuffle.then_some(random),
-                minimal: plan.last.is_some_and(|block| block.minimal),
+                random: shuffle,
+                minimal: plan.last.is_some_and(|block| block.config.minimal),
             };
             let mut writer = Writer::new(envelope, ede, out);
             writer.count_additional(cluster.compat);
@@ -245,13 +324,39 @@ pub(super) fn write(
             let rcode = context.write(&mut writer, owner, query.qtype, decision);
             reply(writer.finish(envelope, rcode, true), rcode, Source::Cluster)
         }
+        End::Drop => return None,
+        End::Chaos(told) => {
+            let mut writer = Writer::new(envelope, None, out);
+            local::chaos(&mut writer, *told);
+            reply(writer.finish(envelope, OptRcode::NOERROR, true), OptRcode::NOERROR, Source::Chaos)
+        }
+        End::Template(rcode) => {
+            let mut writer = Writer::new(envelope, None, out);
+            link::write(&mut writer, &plan.links, end);
+            let aa = matches!(*rcode, OptRcode::NOERROR | OptRcode::NXDOMAIN);
+            reply(writer.finish(envelope, *rcode, aa), *rcode, Source::Template)
+        }
+        End::Hosts(found, ttl) => {
+            let mut writer = Writer::new(envelope, None, out);
+            let owner = link::write(&mut writer, &plan.links, end);
+            let rcode = local::hosts(&mut writer, owner, found, *ttl, shuffle);
+            reply(writer.finish(envelope, rcode, true), rcode, Source::Hosts)
+        }
+        End::File(zone, found) => {
+            let mut writer = Writer::new(envelope, None, out);
+            let owner = link::write(&mut writer, &plan.links, end);
+            let (rcode, aa) = local::file(&mut writer, owner, zone, found, shuffle);
+            let aa = aa || !plan.links.is_empty();
+            reply(writer.finish(envelope, rcode, aa), rcode, Source::File)
+        }
         End::Any => {
             let mut writer = Writer::new(envelope, None, out);
             let owner = link::write(&mut writer, &plan.links, end);
             writer.record(owner, Rtype::HINFO, ANY_TTL, |writer| writer.put(HINFO));
             reply(writer.finish(envelope, OptRcode::NOERROR, true), OptRcode::NOERROR, Source::Any)
         }
-        End::Links | End::Forward => {
+        // The last two are not answered from here.
+        End::Links | End::Forward | End::Rewritten(_) => {
             let mut writer = Writer::new(envelope, None, out);
             writer.section(Section::Answer);
             link::write(&mut writer, &plan.links, end);

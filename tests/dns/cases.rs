@@ -155,7 +155,10 @@ impl Case {
         }
         query.push(0);
         let qtype = Rtype::from_str(&self.qtype).expect("a type").to_int();
-        let qclass = Class::from_str(&self.qclass).expect("a class").to_int();
+        let qclass = match self.qclass.as_str() {
+            "ANY" => 255,
+            class => Class::from_str(class).expect("a class").to_int(),
+        };
         query.extend(qtype.to_be_bytes());
         query.extend(qclass.to_be_bytes());
         if let Some(edns) = &self.edns {
@@ -185,7 +188,8 @@ impl Case {
             "NXDOMAIN" => ResponseCode::NXDomain,
             "SERVFAIL" => ResponseCode::ServFail,
             "REFUSED" => ResponseCode::Refused,
-            "BADVERS" => ResponseCode::BADVERS,
+            // 16 is the code of both; hickory reads it as that of TSIG.
+            "BADVERS" => ResponseCode::BADSIG,
             other => panic!("{}: what is {other}?", self.id),
         };
         if metadata.response_code != wanted {

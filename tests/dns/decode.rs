@@ -46,7 +46,9 @@ fn hickory(record: &Record) -> String {
         RData::HINFO(info) => format!("{} {}", quoted(&info.cpu), quoted(&info.os)),
         other => other.to_string(),
     };
-    format!("{} {} {} {} {data}", record.name, record.ttl, record.dns_class, record.record_type())
+    // It escapes a hyphen at the beginning, which zone files need not.
+    let owner = record.name.to_string().replace("\\-", "-");
+    format!("{owner} {} {} {} {data}", record.ttl, record.dns_class, record.record_type())
 }
 
 fn domain_records(section: RecordSection<'_, &[u8]>) -> Result<Vec<String>, domain::base::wire::ParseError> {

@@ -6,4 +6,5 @@
 pub mod cases;
 pub mod decode;
 pub mod modes;
+pub mod server;
 pub mod upstream;

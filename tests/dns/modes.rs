@@ -1,12 +1,9 @@
 //! The configurations that cases name as their mode (5.1).
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc};
 
-use domain::base::iana::Rcode;
 use portolan::{
-    config::dns::{
-        ApiAccess, Fallthrough, ForwardOptions, KubernetesOptions, Name, PodNames, Policy, PtrNames, ServerBlock,
-    },
+    config::dns::{Fallthrough, ForwardOptions, KubernetesOptions, Name, PodNames, ServerBlock},
     objects::Object,
     source::manifests,
     zone::{Builder, Snapshot, State},
@@ -32,23 +29,8 @@ pub fn objects() -> Vec<Object> {
 /// What `kubernetes` says in a mode.
 pub fn kubernetes(mode: &str) -> KubernetesOptions {
     let reverse = || vec![name("in-addr.arpa"), name("ip6.arpa")];
-    let mut options = KubernetesOptions {
-        zones: [vec![name("cluster.local")], reverse()].concat(),
-        ttl: 5,
-        pods: PodNames::Disabled,
-        endpoint_pod_names: false,
-        endpoint_aliases: true,
-        namespaces: Vec::new(),
-        namespace_labels: None,
-        labels: None,
-        no_endpoints: false,
-        ignore_empty_service: false,
-        fallthrough: Fallthrough::Zones(reverse()),
-        ptr: PtrNames::All,
-        dns_service: ("kube-system".to_owned(), "kube-dns".to_owned()),
-        compat: false,
-        api: ApiAccess::default(),
-    };
+    let mut options = KubernetesOptions::new([vec![name("cluster.local")], reverse()].concat());
+    options.fallthrough = Fallthrough::Zones(reverse());
     match mode {
         "base" | "unsynced" | "stale" | "node" | "noforward" | "minimal" | "any" => {}
         "insecure" => options.pods = PodNames::Insecure,
@@ -93,58 +75,15 @@ pub fn snapshot(mode: &str, objects: &[Object]) -> Arc<Snapshot> {
 
 /// The server block of a mode: everything, names of the cluster first.
 pub fn block(mode: &str) -> ServerBlock {
+    let forward =
+        ForwardOptions { except: vec![name("except.example")], ..ForwardOptions::new(Name::root_vec(), Vec::new()) };
     ServerBlock {
-        place: None,
-        zones: vec![Name::root_vec()],
-        port: 53,
-        bind: Vec::new(),
-        log: None,
-        errors: true,
-        health: None,
-        ready: None,
-        prometheus: None,
-        bufsize: 1232,
         minimal: mode == "minimal",
         any: mode == "any",
         nsid: Some(b"node-1".to_vec()),
-        chaos: None,
         shuffle: true,
-        acl: Vec::new(),
-        rewrites: Vec::new(),
-        templates: Vec::new(),
-        hosts: None,
-        files: Vec::new(),
         kubernetes: Some(kubernetes(mode)),
-        cache: None,
-        detect_loops: false,
-        reload: None,
-        forwards: if mode == "noforward" { Vec::new() } else { vec![forward()] },
-    }
-}
-
-fn forward() -> ForwardOptions {
-    ForwardOptions {
-        place: None,
-        from: Name::root_vec(),
-        to: Vec::new(),
-        except: vec![name("except.example")],
-        force_tcp: false,
-        prefer_udp: false,
-        expire: Duration::from_secs(10),
-        max_age: Duration::ZERO,
-        max_idle: 0,
-        read_timeout: Duration::from_secs(2),
-        max_fails: 2,
-        max_attempts: 0,
-        policy: Policy::Random,
-        health_interval: Duration::from_millis(500),
-        health_no_rec: false,
-        health_domain: Name::root_vec(),
-        max_concurrent: 0,
-        failover: vec![Rcode::SERVFAIL],
-        next: Vec::new(),
-        next_on_nodata: false,
-        failfast: false,
-        source: None,
+        forwards: if mode == "noforward" { Vec::new() } else { vec![forward] },
+        ..ServerBlock::new(vec![Name::root_vec()], 53)
     }
 }

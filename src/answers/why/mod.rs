@@ -18,6 +18,7 @@ use super::{
     message::Envelope,
     name::{labels, relative_to, text},
     query::Query,
+    restore::other_query,
     site::{Site, Sources, write},
 };
 use crate::{
@@ -74,7 +75,16 @@ impl Site {
             return Explanation { steps: Vec::new(), hints: Vec::new(), rcode: None, records: Vec::new() };
         };
         let client = Client { address: client, transport: Transport::Tcp };
-        let plan = self.plan(&query, client, sources, &mut notes);
+        let mut plan = self.plan(&query, client, sources, &mut notes);
+        let other;
+        let mut query = query;
+        if let (End::Rewritten(rewritten), Some(block)) = (&plan.end, plan.block) {
+            other = other_query(&query, rewritten);
+            // It was made from a name, so it can be read.
+            query = Query::parse(&other).unwrap_or(query);
+            let end = block.look_up(&query.name, query.qtype, sources, &mut notes);
+            plan = self.follow(Some(block), end, &query, sources, &mut notes);
+        }
         let envelope = Envelope::new(&query, Transport::Tcp, u16::MAX, true, None);
         let mut out = vec![0; usize::from(u16::MAX)];
         let reply = write(&query, &envelope, &plan, 0, &mut out);
@@ -135,6 +145,13 @@ impl Trace for Notes<'_> {
                 let found = self.cluster(cluster, zone, snapshot, name, decision);
                 self.steps.extend(found);
                 decided(decision, zone, self.qtype)
+            }
+            Step::Acl(action) => format!("A rule of `acl` is for this client and question: {action:?} (2.5)."),
+            Step::Rewritten { name, qtype } => {
+                format!("A rule of `rewrite` asks for {} {qtype} instead, and puts the answer back (2.6).", text(name))
+            }
+            Step::Local(source) => {
+                format!("`{source}` has the last word on this name; it comes before `kubernetes` (2.1).")
             }
             Step::Alias { owner, target } => {
                 format!("{} is an alias: the answer goes on at {} (1.8).", text(owner), text(target))
@@ -282,7 +299,10 @@ fn decided(decision: &Decision<'_>, zone: &Zone, qtype: Rtype) -> String {
                 "The name exists in {zone} and has no {qtype} record: NOERROR without an answer. This does not fall through (1.10)."
             )
         }
-        Decision::Alias(..) => format!("An alias answers for every type, so for {qtype} as well (delta 5)."),
+        Decision::Alias(service, _) => {
+            let (namespace, name) = (service.namespace(), service.name());
+            format!("The alias of Service {namespace}/{name} answers for every type, so for {qtype} as well (delta 5).")
+        }
         Decision::Records(_) => format!("It has what is asked for: NOERROR with {qtype} (1.3)."),
     }
 }
