@@ -112,7 +112,8 @@ pub fn encode(snapshot: &Snapshot, written_at: u64) -> Vec<u8> {
 
 /// Reads what [`encode`] wrote. `options` are those of the process that reads.
 pub fn decode(file: &[u8], options: Arc<KubernetesOptions>) -> Result<Saved, FileError> {
-    let rest = file.strip_prefix(HEADER.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")).ok_or(FileError::Format)?;
+    let rest =
+        file.strip_prefix(HEADER.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")).ok_or(FileError::Format)?;
     let (sum, body) = rest.split_at_checked(16).ok_or(FileError::Damaged)?;
     let body = body.strip_prefix(b"\n").ok_or(FileError::Damaged)?;
     if sum != format!("{:016x}", checksum(body)).as_bytes() {

@@ -93,8 +93,11 @@ fn srv_records_of_endpoints() {
             slice("data/big/a", http(80), many.into()),
             headless("data/odd"),
             slice("data/odd/a", http(80), json!([hosted("10.0.0.7", "x")])),
-            slice("data/odd/b", json!([{"name": "http", "port": 80}, {"name": "m", "port": 81}]),
-                json!([hosted("10.0.0.8", "x")])),
+            slice(
+                "data/odd/b",
+                json!([{"name": "http", "port": 80}, {"name": "m", "port": 81}]),
+                json!([hosted("10.0.0.8", "x")]),
+            ),
         ],
     );
     assert_eq!(srv(&snapshot, "db.data.svc"), "12 db-0:5432 db-0:5433 db-1:5432 db-1:5433");
@@ -125,8 +128,12 @@ fn names_of_endpoints() {
     let endpoints = || {
         let mut custom = of_pod("10.244.2.80", "pod-b");
         custom["hostname"] = json!("custom-b");
-        json!([of_pod("10.244.1.80", "pod-a"), custom, of_pod("10.244.3.80", &"p".repeat(64)),
-            of_pod("10.244.4.80", "pod.c")])
+        json!([
+            of_pod("10.244.1.80", "pod-a"),
+            custom,
+            of_pod("10.244.3.80", &"p".repeat(64)),
+            of_pod("10.244.4.80", "pod.c")
+        ])
     };
     let objects = || {
         let six = json!([ready("fd00:244:6::"), ready("fd00:244:6::1:a")]);

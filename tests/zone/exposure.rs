@@ -118,7 +118,10 @@ fn a_namespace_may_lose_its_label() {
     let before = builder.publish(Default::default(), 1);
     builder.put(&namespace("shop", json!({})));
     let after = builder.publish(Default::default(), 2);
-    assert_eq!((look(&before, "web.shop.svc"), look(&after, "web.shop.svc")), ("service 10.96.0.1".into(), "missing".into()));
+    assert_eq!(
+        (look(&before, "web.shop.svc"), look(&after, "web.shop.svc")),
+        ("service 10.96.0.1".into(), "missing".into())
+    );
     assert_eq!(names(&before, "10.96.0.1"), ["web.shop.svc"], "a snapshot never changes");
     assert_eq!(names(&after, "10.96.0.1"), [""; 0]);
 }

@@ -61,10 +61,8 @@ fn the_tree_of_names() {
 #[test]
 fn as_coredns_has_the_tree() {
     let web = json!({"clusterIP": "10.96.20.1", "ports": http(80)});
-    let objects = [
-        service("shop/web", web),
-        slice("shop/web/web-1", http(8080), json!([of_pod("10.244.1.10", "web-a")])),
-    ];
+    let objects =
+        [service("shop/web", web), slice("shop/web/web-1", http(8080), json!([of_pod("10.244.1.10", "web-a")]))];
     let snapshot = publish(with(|options| options.compat = true), objects);
     for (name, expected) in [
         ("dns", "missing"),
@@ -113,7 +111,10 @@ fn srv_records_of_a_service() {
     let snapshot = publish(
         builder(),
         [
-            service("shop/web", json!({"clusterIP": "10.96.20.1", "ports": [{"port": 80}, {"name": "s", "port": 443}]})),
+            service(
+                "shop/web",
+                json!({"clusterIP": "10.96.20.1", "ports": [{"port": 80}, {"name": "s", "port": 443}]}),
+            ),
             service("shop/api", dual),
             service("shop/dns", json!({"clusterIP": "10.96.20.9", "ports": dns})),
             slice("shop/web/web-1", http(8080), json!([ready("10.244.1.10")])),
@@ -129,8 +130,10 @@ fn srv_records_of_a_service() {
 
 #[test]
 fn an_alias_wins_over_everything_and_nothing_stands_below() {
-    let alias = |name: &str| json!({"type": "ExternalName", "externalName": name, "clusterIP": "10.96.1.1",
-        "ports": http(80)});
+    let alias = |name: &str| {
+        json!({"type": "ExternalName", "externalName": name, "clusterIP": "10.96.1.1",
+        "ports": http(80)})
+    };
     let targets = [("mixed", "API.Partner.Example"), ("dot", "alias.edge.svc.cluster.local."), ("ip", "192.0.2.7")];
     let more = [("six", "fd00::1"), ("none", ""), ("root", "."), ("bad", "a..b")];
     let objects = targets.iter().chain(&more).map(|(name, to)| service(&format!("shop/{name}"), alias(to)));
