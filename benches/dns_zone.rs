@@ -50,12 +50,12 @@ fn main() {
 
     // Not with zeros: memory that was never written to is not resident, and would look like a leak later.
     let mut times = vec![Duration::MAX; CHANGES];
-    for change in 0..CHANGES {
+    for (change, time) in times.iter_mut().enumerate() {
         let object = slice(change * 7919 % SERVICES, 1 + change / SERVICES);
         let begun = Instant::now();
         builder.put(&object);
         let next = builder.publish(State::Synced, 1);
-        times[change] = begun.elapsed();
+        *time = begun.elapsed();
         snapshot = next;
         if (change + 1) % (CHANGES / 5) == 0 {
             println!("after {} changes: resident {:.1}", change + 1, memory("VmRSS"));
