@@ -1,5 +1,7 @@
 //! From the bytes of a query to the bytes of its answer. Pure: what time it is and which order is wanted comes in.
 
+pub mod extras;
+
 use std::net::IpAddr;
 
 /// How a query arrived.
