@@ -1,3 +1,5 @@
 //! Names on the wire: sockets, forwarding, the cache of forwarded answers, the redirect of the DNS VIP to this node.
 
 pub mod corefile;
+pub mod cache;
+pub mod forward;

@@ -8,9 +8,10 @@ mod stats;
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use domain::base::iana::{ExtendedErrorCode, OptRcode};
 use quick_cache::{
     DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter,
     sync::{Cache as Store, DefaultLifecycle},
@@ -20,7 +21,7 @@ use self::entry::{Entry, Failing};
 pub use self::stats::{CacheStats, Counts, Held};
 use crate::{
     answers::{
-        Failure,
+        Ede, Failure,
         foreign::{Foreign, Kind},
         name::relative_to,
         query::Question,
@@ -35,6 +36,9 @@ const USUAL_ENTRY: u64 = 512;
 /// The longest that a failure is kept (RFC 9520, 3.2), in seconds.
 const LONGEST_FAILURE: u32 = 300;
 
+const STALE: Ede = Ede { code: ExtendedErrorCode::STALE_ANSWER, text: "" };
+const STALE_MISSING: Ede = Ede { code: ExtendedErrorCode::STALE_NXDOMAIN_ANSWER, text: "" };
+
 /// An answer that was kept.
 #[derive(Clone, Debug)]
 pub struct Hit {
@@ -42,8 +46,9 @@ pub struct Hit {
     pub foreign: Arc<Foreign>,
     /// Seconds since it was kept, to be taken off every time to live
     pub age: u32,
-    /// It has ended, and is used because there is none better; its times to live are set already
-    pub stale: bool,
+    /// It has ended, and is used because there is none better; its times to live are set already (RFC 8767). What the
+    /// client is told of that
+    pub stale: Option<Ede>,
 }
 
 /// What is known about a question.
@@ -129,16 +134,8 @@ impl Cache {
             .shards(if capacity < 1 << 20 { 1 } else { 8 })
             .build();
         let store = match sizes {
-            Ok(sizes) => {
-                Store::with_options(sizes, Octets, DefaultHashBuilder::default(), Evicted(Arc::clone(&stats)))
-            }
-            Err(_) => Store::with(
-                1,
-                capacity,
-                Octets,
-                DefaultHashBuilder::default(),
-                Evicted(Arc::clone(&stats)),
-            ),
+            Ok(sizes) => Store::with_options(sizes, Octets, DefaultHashBuilder::default(), Evicted(Arc::clone(&stats))),
+            Err(_) => Store::with(1, capacity, Octets, DefaultHashBuilder::default(), Evicted(Arc::clone(&stats))),
         };
         Self {
             store,
@@ -152,8 +149,13 @@ impl Cache {
 
     /// What is known about a question.
     pub fn find(&self, question: &Question, now: Instant) -> Found {
+        self.store.get(question).map_or(Found::Nothing, |entry| self.judge(&entry, now))
+    }
+
+    /// The same for a query that has just come, which is counted.
+    pub fn find_first(&self, question: &Question, now: Instant) -> Found {
+        let found = self.find(question, now);
         self.stats.requests.fetch_add(1, Relaxed);
-        let found = self.store.get(question).map_or(Found::Nothing, |entry| self.judge(&entry, now));
         match &found {
             Found::Fresh { hit, prefetch } => {
                 self.stats.hits.of(hit.foreign.kind()).fetch_add(1, Relaxed);
@@ -175,7 +177,7 @@ impl Cache {
             let age = now.saturating_duration_since(kept.since).as_secs() as u32;
             if now < kept.ends {
                 let prefetch = self.options.prefetch.is_some_and(|prefetch| entry.due(kept, prefetch, now));
-                let hit = Hit { foreign: Arc::clone(&kept.foreign), age, stale: false };
+                let hit = Hit { foreign: Arc::clone(&kept.foreign), age, stale: None };
                 return Found::Fresh { hit, prefetch };
             }
             // How long it ended ago decides, not how often it was asked for since (8.10).
@@ -184,7 +186,8 @@ impl Cache {
             {
                 let foreign = Arc::new(kept.foreign.with_ttls(|_| stale.ttl));
                 let settled = entry.failing.as_ref().is_some_and(|failing| now < failing.since + stale.recheck);
-                return Found::Stale { hit: Hit { foreign, age: 0, stale: true }, settled };
+                let ede = if foreign.kind() == Kind::Missing { STALE_MISSING } else { STALE };
+                return Found::Stale { hit: Hit { foreign, age: 0, stale: Some(ede) }, settled };
             }
         }
         match &entry.failing {
@@ -204,7 +207,7 @@ impl Cache {
             Kind::NoData | Kind::Missing => (self.options.denial_ttl, &self.not_denial),
             Kind::Truncated => return,
             // REFUSED and others say something about us, not about the name.
-            Kind::Failure if foreign.rcode() == domain::base::iana::OptRcode::SERVFAIL => {
+            Kind::Failure if foreign.rcode() == OptRcode::SERVFAIL => {
                 return self.failed(question, Failed::Told(Arc::clone(foreign)), now);
             }
             Kind::Failure => return,
@@ -239,7 +242,7 @@ impl Cache {
     }
 
     /// How long a client waits for a fresh answer while there is a stale one.
-    pub fn patience(&self) -> Option<std::time::Duration> {
+    pub fn patience(&self) -> Option<Duration> {
         self.options.stale.map(|stale| stale.wait)
     }
 
