@@ -1,1 +1,3 @@
 //! Names on the wire: sockets, forwarding, the cache of forwarded answers, the redirect of the DNS VIP to this node.
+
+pub mod redirect;
