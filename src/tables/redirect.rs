@@ -30,6 +30,13 @@ impl Default for RedirectMarks {
     }
 }
 
+impl RedirectMarks {
+    /// Whether another mark, such as the one that asks for masquerading, has a bit of these.
+    pub fn collide(self, other: u32) -> bool {
+        (self.local | self.bypass) & other != 0
+    }
+}
+
 impl Program {
     /// The program of the redirect.
     pub fn redirect(family: Family, marks: RedirectMarks) -> Self {

@@ -228,7 +228,9 @@ impl Task {
     /// What became of asking. If nothing came, somebody may have taken away the rule or the route.
     async fn answered(&mut self, address: IpAddr, outcome: Result<(), String>) {
         let Some(entry) = self.addresses.get_mut(&address) else { return };
-        if entry.asked(outcome, Instant::now()) {
+        let failed = outcome.is_err();
+        entry.asked(outcome, Instant::now());
+        if failed {
             self.look_at_table = Some(Instant::now());
             self.routing.ensure(address).await.unwrap_or_else(|error| tracing::warn!("{error}"));
         }

@@ -127,9 +127,8 @@ impl Routing {
                 Err(error) if is(&error, Errno::EAFNOSUPPORT) || is(&error, Errno::EOPNOTSUPP) => continue,
                 other => other.map_err(|error| refused(attempt, &error))?,
             };
-            let made = |rule: &RuleMessage| {
-                rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::from(PROTOCOL)))
-            };
+            let made =
+                |rule: &RuleMessage| rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::from(PROTOCOL)));
             for rule in rules.into_iter().filter(|rule| made(rule) && !keep_rule(rule)) {
                 gone(attempt, self.handle.rule().del(rule).execute().await)?;
             }
