@@ -119,6 +119,7 @@ impl Drop for Agent {
 #[test]
 fn in_the_child() {
     let Ok(name) = env::var(NAME) else { return };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(obey(name));
 }

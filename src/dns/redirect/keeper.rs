@@ -260,7 +260,7 @@ impl Task {
                 _ => state,
             };
             if *entry.state() != state {
-                log(address, &state);
+                log(address, entry.state(), &state);
             }
             entry.stands(state, outcome.is_ok() && !steps.is_empty(), now);
         }
@@ -331,9 +331,13 @@ async fn heard(monitor: &mut Option<RulesetMonitor>) -> Result<ForeignChange, Ke
     }
 }
 
-fn log(address: IpAddr, state: &State) {
-    match state {
-        State::On => tracing::info!("DNS queries to {address} are answered on this node"),
-        State::Off(why) => tracing::warn!("DNS queries to {address} go to the Service's endpoints: {why}"),
+/// Says of a change what it means. What is not on yet is no reason to worry.
+fn log(address: IpAddr, before: &State, now: &State) {
+    match (before, now) {
+        (_, State::On) => tracing::info!("DNS queries to {address} are answered on this node"),
+        (State::Off(_), State::Off(why @ (Why::NotReady | Why::SelfQuery(_) | Why::Stopping))) => {
+            tracing::debug!("DNS queries to {address} go to the Service's endpoints still: {why}");
+        }
+        (_, State::Off(why)) => tracing::warn!("DNS queries to {address} go to the Service's endpoints: {why}"),
     }
 }
