@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answering, LIFE, REFRESH, SILENCE, State, UNANSWERED, Why};
+use super::{Answering, HOLD, LIFE, REFRESH, SILENCE, State, UNANSWERED, Why};
 use crate::kernel::redirect::{Set, Step};
 
 /// How long after a failure sockets are tried again.
@@ -104,7 +104,7 @@ impl Address {
     /// The state that this moment calls for, and what the kernel is to be told for it.
     pub fn look(&mut self, ready: bool, now: Instant) -> (State, Vec<Step>) {
         let due = self.told.is_none_or(|at| now.duration_since(at) >= REFRESH);
-        let hold = Step::Put(Set::Held, self.address, LIFE);
+        let hold = Step::Put(Set::Held, self.address, HOLD);
         match self.judge(ready, now) {
             Ok(()) if due || self.state != State::On => (State::On, vec![Step::Put(Set::Live, self.address, LIFE)]),
             Ok(()) => (State::On, Vec::new()),
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    const HOLD: Step = Step::Put(Set::Held, VIP, LIFE);
+    const HELD: Step = Step::Put(Set::Held, VIP, HOLD);
     const LIVE: Step = Step::Put(Set::Live, VIP, LIFE);
     const DEAD: Step = Step::Remove(Set::Live, VIP);
 
@@ -219,10 +219,10 @@ mod tests {
         trial.answer(Ok(()));
         trial.look(true);
         *trial.silence.lock().unwrap() = Duration::from_millis(2001);
-        assert_eq!(trial.look(true), (State::Off(Why::Hung), vec![HOLD, DEAD]));
+        assert_eq!(trial.look(true), (State::Off(Why::Hung), vec![HELD, DEAD]));
         assert_eq!(trial.look(true), (State::Off(Why::Hung), vec![]));
         trial.pass(1000);
-        assert_eq!(trial.look(true), (State::Off(Why::Hung), vec![HOLD]));
+        assert_eq!(trial.look(true), (State::Off(Why::Hung), vec![HELD]));
         *trial.silence.lock().unwrap() = Duration::ZERO;
         assert!(matches!(trial.look(true), (State::Off(Why::SelfQuery(_)), _)), "it has to prove itself again");
         trial.answer(Ok(()));
@@ -241,7 +241,7 @@ mod tests {
             assert_eq!(trial.look(true), (State::On, vec![LIVE]));
         }
         trial.pass(1000);
-        assert_eq!(trial.look(true), (State::Off(Why::SelfQuery("no answer".into())), vec![HOLD, DEAD]));
+        assert_eq!(trial.look(true), (State::Off(Why::SelfQuery("no answer".into())), vec![HELD, DEAD]));
     }
 
     #[test]

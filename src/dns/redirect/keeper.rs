@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DRAIN, Inputs, LIFE, LOOK, State, States, Why, address::Address};
+use super::{DRAIN, HOLD, Inputs, LOOK, State, States, Why, address::Address};
 use crate::kernel::{
     KernelError,
     monitor::{ForeignChange, RulesetMonitor, Touch},
@@ -285,7 +285,7 @@ impl Task {
         if open.is_empty() {
             return;
         }
-        let steps: Vec<Step> = open.iter().map(|(a, _)| Step::Put(Set::Held, *a, DRAIN + LIFE)).collect();
+        let steps: Vec<Step> = open.iter().map(|(a, _)| Step::Put(Set::Held, *a, HOLD)).collect();
         if let Err(error) = with_table(&self.table, move |table| table.commit(&steps)).await {
             tracing::warn!("{error}; queries on their way may be lost");
         }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, pin::Pin, syn
 
 use tokio::sync::watch;
 
-pub use crate::kernel::redirect::{DNS_PORT, Numbers, remove};
+pub use crate::kernel::redirect::{DNS_PORT, Numbers, RedirectMarks, remove};
 pub use keeper::{Ending, Keeper};
 
 /// How often it is looked whether all is well.
@@ -23,6 +23,9 @@ pub const LOOK: Duration = Duration::from_millis(250);
 pub const REFRESH: Duration = Duration::from_secs(1);
 /// What is not told again is over after this time.
 pub const LIFE: Duration = Duration::from_secs(3);
+/// How long new conversations are held away from an address that is about to be closed, or that is not well: longer than
+/// anybody can have called it live.
+pub const HOLD: Duration = Duration::from_secs(4);
 /// A thread that answers is taken to hang after so long without a sign.
 pub const SILENCE: Duration = Duration::from_secs(2);
 /// How old the last answer to ourselves may be. Longer than a few of them may be lost where the queues are full.

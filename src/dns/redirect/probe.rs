@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::DNS_PORT;
-use crate::tables::RedirectMarks;
+use crate::kernel::redirect::RedirectMarks;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::DNS_PORT;
-use crate::tables::RedirectMarks;
+use crate::kernel::redirect::RedirectMarks;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;

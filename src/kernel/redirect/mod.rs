@@ -8,6 +8,7 @@ pub use routing::{Numbers, Routing};
 pub use table::{DNS_PORT, RedirectTable, Set, Step};
 
 use super::KernelError;
+pub use crate::tables::RedirectMarks;
 
 /// Removes everything that a redirect made in the network namespace of the calling thread, under whatever numbers.
 /// Must be called within a tokio runtime with I/O enabled.
