@@ -43,6 +43,7 @@ fn after_a_sigkill_the_next_query_goes_to_the_central_dns() {
         agent.die();
         (killed, Instant::now())
     });
+    println!("{:?} from the signal to the end", gone - killed);
     for (asked, client) in asked.iter().zip(clients) {
         // What a dying process has read or is about to read nobody answers. Before and after it, nothing is lost.
         let lost = lost(asked);
