@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod cleanup;
 mod diff;
+mod dns;
 mod get;
 mod input;
 mod lab;
@@ -44,6 +45,7 @@ enum Command {
     Render(render::RenderArgs),
     Apply(apply::ApplyArgs),
     Run(RunArgs),
+    Dns(dns::DnsArgs),
     /// Show Services as a table
     #[command(subcommand)]
     Get(get::GetCommand),
@@ -66,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Render(args) => render::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Dns(args) => dns::run(&args),
         Command::Get(command) => get::run(&command),
         Command::Diff(args) => diff::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),

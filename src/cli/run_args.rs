@@ -84,6 +84,14 @@ impl RunArgs {
         Ok((config, warnings))
     }
 
+    /// These flags, and another one, which counts more than any place where it may stand.
+    pub fn with(&self, flag: &str, value: &str) -> Self {
+        let mut args = self.clone();
+        args.given.retain(|entry| entry.flag != flag);
+        args.given.push(Entry::new(flag, value));
+        args
+    }
+
     /// With --write-config-to: writes what applies and says that this was all. The node's name is written only if
     /// somebody gave one, so that the file can serve every node.
     ///

@@ -3,4 +3,7 @@
 pub mod cache;
 pub mod corefile;
 pub mod forward;
+pub mod names;
+pub mod process;
 pub mod redirect;
+pub mod serve;

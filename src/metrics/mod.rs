@@ -30,6 +30,19 @@ pub use refresh::{Refresh, RefreshRequests};
 pub use text::CONTENT_TYPE;
 use traffic::Traffic;
 
+/// Everything in a registry, in the text format whose content type is [`CONTENT_TYPE`].
+pub fn render(registry: &Registry) -> String {
+    let mut text = String::new();
+    // A String takes everything: only a collector could fail, and ours do not.
+    let _ = prometheus_client::encoding::text::encode_registry(&mut text, registry);
+    text::from_open_metrics(&text)
+}
+
+/// Adds the usual metrics of a process, which are read when somebody scrapes.
+pub fn register_process(registry: &mut Registry) {
+    registry.register_collector(Box::new(process::Process));
+}
+
 /// A path of the health server whose answers are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -86,16 +99,13 @@ impl Metrics {
         let own = OwnMetrics::registered(&mut registry);
         let traffic = Arc::new(Mutex::new(Traffic::new(service_limit)));
         registry.register_collector(Box::new(traffic::Collected(traffic.clone())));
-        registry.register_collector(Box::new(process::Process));
+        register_process(&mut registry);
         Self(Arc::new(Inner { registry, started: Timestamp::now(), proxy, own, traffic }))
     }
 
     /// Everything, in the text format whose content type is [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
-        let mut text = String::new();
-        // A String takes everything: only a collector could fail, and ours do not.
-        let _ = prometheus_client::encoding::text::encode_registry(&mut text, &self.0.registry);
-        text::from_open_metrics(&text)
+        render(&self.0.registry)
     }
 
     /// A probe was answered with this HTTP code.

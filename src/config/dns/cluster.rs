@@ -51,7 +51,7 @@ pub enum Requirement {
 }
 
 /// `kubernetes`: the cluster's own names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesOptions {
     /// Zones, forward and reverse
     pub zones: Vec<Name>,

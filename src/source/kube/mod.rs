@@ -108,13 +108,23 @@ impl Default for Timing {
     }
 }
 
-/// Follows all kinds on `server`, and of the Nodes the one named `node_name`. To be called within a tokio runtime; the
-/// tasks run there. The receiver may be cancelled while it waits, nothing is lost; it ends only if the runtime does.
+/// Follows what the data plane needs, see [`watch_kinds`].
 pub fn watch(server: &ApiServer, node_name: &str, timing: &Timing) -> (mpsc::Receiver<Change>, Watches) {
+    watch_kinds(server, node_name, Kind::ALL, timing)
+}
+
+/// Follows these kinds on `server`, and of the Nodes the one named `node_name`. To be called within a tokio runtime; the
+/// tasks run there. The receiver may be cancelled while it waits, nothing is lost; it ends only if the runtime does.
+pub fn watch_kinds(
+    server: &ApiServer,
+    node_name: &str,
+    kinds: impl IntoIterator<Item = Kind>,
+    timing: &Timing,
+) -> (mpsc::Receiver<Change>, Watches) {
     let (sender, changes) = mpsc::channel(WAITING);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    for kind in Kind::ALL {
+    for kind in kinds {
         let requests = request::Requests::new(server.clone(), kind, node_name, timing.clone());
         let follower = follow::Follower::new(requests, sender.clone());
         let stopped = stop.clone().cancelled_owned();

@@ -1,0 +1,149 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use tracing::warn;
+
+use super::super::InputArgs;
+use crate::{
+    config::dns::DnsConfig,
+    controlplane,
+    dns::{names::Names, process::Feed},
+    model::{Located, Notice},
+    objects::{Metadata, Namespace, Object},
+    source::{allocations::AllocationStore, manifests, watch::ManifestWatch},
+};
+
+/// Kind, namespace and name.
+type Key = (&'static str, String, String);
+
+/// Objects from manifests, read anew whenever one of them changes; names hear of the differences.
+pub struct ManifestNames {
+    input: InputArgs,
+    watch: ManifestWatch,
+    /// They were never read, or not since the names began anew
+    first: bool,
+    known: BTreeMap<Key, Object>,
+    told: Vec<Notice>,
+}
+
+impl ManifestNames {
+    /// Must be called in a runtime.
+    pub fn new(input: InputArgs) -> Self {
+        let watch = ManifestWatch::new(&input.manifests);
+        Self { input, watch, first: true, known: BTreeMap::new(), told: Vec::new() }
+    }
+
+    /// Everything that names are made of, and whether something could not be read that may be some of it.
+    fn read(&mut self) -> anyhow::Result<(BTreeMap<Key, Object>, bool)> {
+        let mut read = manifests::read(&self.input.manifests)?;
+        let spellings = lower_aliases(&mut read.objects);
+        let given = read.objects.clone();
+        let options = controlplane::Options {
+            service_cidrs: self.input.service_cidr.clone(),
+            incomplete: read.unreadable,
+            ..controlplane::Options::default()
+        };
+        // Nothing is written down: who only answers for names allocates nothing.
+        let mut allocations = AllocationStore::new(&self.input.state_dir).load().unwrap_or_default();
+        let completed = controlplane::complete(read.objects, &options, &mut allocations);
+        self.tell([read.notices, completed.notices].concat());
+        let mut objects: BTreeMap<Key, Object> = BTreeMap::new();
+        for Located { mut object, .. } in completed.objects {
+            let key = key(&object);
+            if let (Object::Service(service), Some(spelling)) = (&mut object, spellings.get(&key)) {
+                service.spec.external_name = Some(spelling.clone());
+            }
+            objects.insert(key, object);
+        }
+        imply_namespaces(&given, &mut objects);
+        Ok((objects, read.unreadable))
+    }
+
+    /// What is wrong with manifests, once.
+    fn tell(&mut self, notices: Vec<Notice>) {
+        for notice in notices.iter().filter(|notice| !self.told.contains(notice)) {
+            warn!("{notice}");
+        }
+        self.told = notices;
+    }
+}
+
+impl Feed for ManifestNames {
+    async fn changed(&mut self) {
+        if !self.first {
+            self.watch.changed().await;
+        }
+    }
+
+    fn apply(&mut self, names: &mut Names) {
+        let first = std::mem::take(&mut self.first);
+        let (objects, incomplete) = match self.read() {
+            Ok(read) => read,
+            Err(error) => {
+                warn!("{error:#}; names stay as they are");
+                return;
+            }
+        };
+        let mut known = std::mem::take(&mut self.known);
+        for (key, object) in objects {
+            if first || known.get(&key) != Some(&object) {
+                names.put(&object);
+            }
+            known.remove(&key);
+            self.known.insert(key, object);
+        }
+        if incomplete {
+            // What is missing may stand in what could not be read.
+            self.known.extend(known);
+        } else {
+            known.keys().for_each(|(kind, namespace, name)| names.remove(kind, namespace, name));
+        }
+        names.synced();
+    }
+
+    fn restart(&mut self, _: &DnsConfig) {
+        self.first = true;
+        self.known.clear();
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let list =
+            |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        vec![format!("the manifests in {}", list(&self.input.manifests))]
+    }
+}
+
+fn key(object: &Object) -> Key {
+    (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
+}
+
+/// Writes the targets of aliases in lower case, and returns how they were written. An API server takes lower case only;
+/// in DNS capitals mean nothing (RFC 4343), so that is no reason to be without the name.
+fn lower_aliases(objects: &mut [Located]) -> BTreeMap<Key, String> {
+    let mut spellings = BTreeMap::new();
+    for located in objects {
+        let key = key(&located.object);
+        let Object::Service(service) = &mut located.object else { continue };
+        if let Some(name) = service.spec.external_name.as_mut().filter(|name| name.contains(|c: char| c.is_uppercase()))
+        {
+            spellings.insert(key, name.clone());
+            name.make_ascii_lowercase();
+        }
+    }
+    spellings
+}
+
+/// Where no manifest is a Namespace, those exist that objects are in.
+fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
+    if given.iter().any(|located| matches!(located.object, Object::Namespace(_))) {
+        return;
+    }
+    let named: BTreeSet<String> =
+        given.iter().map(|located| located.object.namespace().to_owned()).filter(|name| !name.is_empty()).collect();
+    for name in named {
+        let metadata = Metadata { name: name.clone(), ..Metadata::default() };
+        objects.insert(("Namespace", String::new(), name), Object::Namespace(Namespace { metadata }));
+    }
+}

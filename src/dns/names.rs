@@ -1,0 +1,217 @@
+//! From objects to the snapshots that answers are made from, wherever the objects come from.
+//!
+//! [`Names`] is written by one task, [`Served`] is read by every thread that answers. Changes that come together are
+//! published together: an SRV record and its glue, a name and its reverse are always of one moment (2.7).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    answers::Sources,
+    config::dns::{DnsConfig, KubernetesOptions},
+    objects::Object,
+    zone::{Builder, Snapshot, State},
+};
+
+/// So long after a change others are waited for, to be published with it.
+pub const GATHER: Duration = Duration::from_millis(20);
+/// Upper limits of the times until a change is visible, in seconds.
+pub const LATENCIES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.5, 1.0];
+
+/// The newest snapshot of every block.
+pub type Served = ArcSwap<Snapshots>;
+
+/// What all blocks answer from at one moment.
+#[derive(Debug)]
+pub struct Snapshots {
+    by_block: Box<[Option<Arc<Snapshot>>]>,
+    /// How often something was published
+    pub generation: u64,
+    /// When
+    pub published: Instant,
+}
+
+impl Sources for Snapshots {
+    fn snapshot(&self, block: usize) -> Option<&Snapshot> {
+        self.by_block.get(block)?.as_deref()
+    }
+}
+
+impl Snapshots {
+    /// Each block with the snapshot it answers from.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Arc<Snapshot>)> {
+        self.by_block.iter().enumerate().filter_map(|(block, snapshot)| Some((block, snapshot.as_ref()?)))
+    }
+}
+
+/// What [`Names`] counts.
+#[derive(Debug, Default)]
+pub struct NameStats {
+    /// Objects that came, changed or went
+    pub events: AtomicU64,
+    /// Times from a change to its publication, by [`LATENCIES`] and above, not cumulative
+    pub latencies: [AtomicU64; LATENCIES.len() + 1],
+    /// Their sum, in microseconds
+    pub latency_sum: AtomicU64,
+}
+
+/// Keeps the names of all `kubernetes` blocks.
+#[derive(Debug)]
+pub struct Names {
+    builders: Vec<Option<Builder>>,
+    options: Vec<Option<Arc<KubernetesOptions>>>,
+    served: Arc<Served>,
+    stats: Arc<NameStats>,
+    state: State,
+    serial: u32,
+    /// When the oldest change came that is not published
+    waiting: Option<Instant>,
+}
+
+impl Names {
+    /// No names yet: until [`Names::synced`] the cluster's zones are answered with SERVFAIL.
+    pub fn new(config: &DnsConfig) -> Self {
+        let options: Vec<_> = config.servers.iter().map(|server| server.kubernetes.clone().map(Arc::new)).collect();
+        let builders = options.iter().map(|options| options.clone().map(Builder::new)).collect();
+        let nothing =
+            Snapshots { by_block: options.iter().map(|_| None).collect(), generation: 0, published: Instant::now() };
+        Self {
+            builders,
+            options,
+            served: Arc::new(ArcSwap::from_pointee(nothing)),
+            stats: Arc::default(),
+            state: State::Unsynced,
+            serial: 0,
+            waiting: None,
+        }
+    }
+
+    /// What readers hold on to.
+    pub fn served(&self) -> Arc<Served> {
+        self.served.clone()
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> Arc<NameStats> {
+        self.stats.clone()
+    }
+
+    /// Whether a configuration has the same names, so that these can go on serving it.
+    pub fn fit(&self, config: &DnsConfig) -> bool {
+        self.options.iter().map(Option::as_deref).eq(config.servers.iter().map(|server| server.kubernetes.as_ref()))
+    }
+
+    /// The options of each block; none for blocks without the cluster's names.
+    pub fn all_options(&self) -> impl Iterator<Item = Option<&Arc<KubernetesOptions>>> {
+        self.options.iter().map(Option::as_ref)
+    }
+
+    /// How much is known.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// An object is there, new or changed.
+    pub fn put(&mut self, object: &Object) {
+        self.each(|builder| builder.put(object));
+    }
+
+    /// An object is gone; `kind` as [`Object::kind`] spells it.
+    pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.each(|builder| builder.remove(kind, namespace, name));
+    }
+
+    /// Everything that there is has been put once. Stays so, whatever happens to the source (2.7).
+    pub fn synced(&mut self) {
+        if self.state != State::Synced {
+            self.state = State::Synced;
+            // The first time there is nobody who would have to see two changes at once.
+            self.publish();
+        }
+    }
+
+    /// Serves what an earlier process left, until there is better. `snapshots` are in the order of the blocks.
+    pub fn serve_stale(&mut self, snapshots: Vec<Option<Arc<Snapshot>>>) {
+        if self.state == State::Unsynced && snapshots.len() == self.builders.len() {
+            self.state = State::Stale;
+            self.serial = snapshots.iter().flatten().map(|snapshot| snapshot.serial()).max().unwrap_or_default();
+            self.store(snapshots.into());
+        }
+    }
+
+    /// What was left has become too old to be served.
+    pub fn forget_stale(&mut self) {
+        if self.state == State::Stale {
+            self.state = State::Unsynced;
+            self.store(self.builders.iter().map(|_| None).collect());
+        }
+    }
+
+    /// When to [`Names::publish`]; none while there is nothing to publish.
+    pub fn due(&self) -> Option<Instant> {
+        self.waiting.filter(|_| self.state == State::Synced).map(|since| since + GATHER)
+    }
+
+    /// Makes every change so far visible.
+    pub fn publish(&mut self) {
+        let since = self.waiting.take();
+        if self.state != State::Synced {
+            return;
+        }
+        let mut changed = self.served.load().generation == 0 || self.served.load().iter().count() == 0;
+        for builder in self.builders.iter_mut().flatten() {
+            changed |= builder.settle();
+        }
+        changed |= self.served.load().iter().any(|(_, snapshot)| snapshot.state() != State::Synced);
+        if !changed {
+            return;
+        }
+        self.serial = next_serial(self.serial);
+        let (state, serial) = (self.state, self.serial);
+        let publish = |builder: &mut Option<Builder>| builder.as_mut().map(|builder| builder.publish(state, serial));
+        let snapshots = self.builders.iter_mut().map(publish).collect();
+        self.store(snapshots);
+        if let Some(since) = since {
+            self.stats.took(since.elapsed());
+        }
+    }
+
+    fn store(&self, by_block: Box<[Option<Arc<Snapshot>>]>) {
+        let generation = self.served.load().generation + 1;
+        self.served.store(Arc::new(Snapshots { by_block, generation, published: Instant::now() }));
+    }
+
+    fn each(&mut self, mut change: impl FnMut(&mut Builder) -> bool) {
+        self.stats.events.fetch_add(1, Relaxed);
+        let mut changed = false;
+        for builder in self.builders.iter_mut().flatten() {
+            changed |= change(builder);
+        }
+        if changed {
+            self.waiting.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+impl NameStats {
+    fn took(&self, took: Duration) {
+        let class = LATENCIES.iter().position(|limit| took.as_secs_f64() <= *limit).unwrap_or(LATENCIES.len());
+        self.latencies[class].fetch_add(1, Relaxed);
+        self.latency_sum.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+/// Greater than the one before, and than those of processes before this one, unless they published more than once a
+/// second all their lives: what begins with the time does not go back.
+fn next_serial(last: u32) -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = u32::try_from(now).unwrap_or(u32::MAX);
+    now.max(last.wrapping_add(1))
+}

@@ -1,0 +1,59 @@
+//! `portolan dns`: configuration, names, sockets and what others see of them, put together.
+
+mod endpoints;
+mod listening;
+mod main_loop;
+mod metrics;
+mod querylog;
+mod responder;
+mod scene;
+mod snapshot_file;
+mod tally;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use main_loop::{Failure, run};
+
+use super::names::Names;
+use crate::config::dns::DnsConfig;
+
+/// What a process is told besides its configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// UDP workers for each group of sockets
+    pub workers: usize,
+    /// Where the newest snapshot is kept; none to keep none
+    pub snapshot_file: Option<PathBuf>,
+    /// Mark of packets to upstreams (SO_MARK)
+    pub mark: Option<u32>,
+}
+
+/// Where objects come from.
+pub trait Feed {
+    /// Returns when there is something for [`Feed::apply`]. May be cancelled at any time; nothing is lost.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Brings what is new into the names, and says when they are complete.
+    fn apply(&mut self, names: &mut Names);
+
+    /// Forgets what was told: other names begin empty, for this configuration.
+    fn restart(&mut self, config: &DnsConfig);
+
+    /// What is not complete yet, in words.
+    fn missing(&self) -> Vec<String>;
+}
+
+/// Where the configuration comes from.
+pub trait Source {
+    /// Reads it. None if it is what it was the last time.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log. It counts as read.
+    fn read(&mut self) -> Result<Option<DnsConfig>, String>;
+
+    /// Identifies what was read last.
+    fn version(&self) -> String;
+}
+
+/// How long a stale snapshot may be served (2.7).
+const STALE_LIMIT: Duration = Duration::from_secs(3600);
