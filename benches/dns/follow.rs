@@ -98,7 +98,7 @@ fn change(server: &Running, client: &Client, changes: &mut Changes) -> f64 {
 
 /// Asks for a headless Service until the address is in the answer.
 fn wait_for(server: &Running, number: usize, address: Ipv4Addr) {
-    let wire = check::wire(&Question { name: format!("{}.{ZONE}", owner(number)), kind: "A" });
+    let wire = check::wire(&Question { name: format!("{}.{ZONE}", owner(number)), kind: "A".into() });
     let (started, mut buffer) = (Instant::now(), [0; 4096]);
     loop {
         let length = server.asker.exchange(&wire, &mut buffer).unwrap_or(0);

@@ -5,6 +5,7 @@ mod bars;
 mod check;
 mod data;
 mod dnsperf;
+mod flood;
 mod follow;
 mod options;
 mod questions;

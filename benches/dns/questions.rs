@@ -9,7 +9,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub name: String,
-    pub kind: &'static str,
+    pub kind: String,
 }
 
 /// The mix: half of it A, a quarter AAAA, one in ten SRV, one in twenty PTR, one in ten for names that are not there.
@@ -27,19 +27,26 @@ pub fn text(questions: &[Question]) -> String {
     })
 }
 
+/// The questions of such a text.
+pub fn read(text: &str) -> Vec<Question> {
+    let question =
+        |line: &str| line.split_once(' ').map(|(name, kind)| Question { name: name.into(), kind: kind.into() });
+    text.lines().filter_map(question).collect()
+}
+
 fn question(data: &Data, random: &mut Random) -> Question {
     let number = random.below(data.services);
     // What an alias leads to is asked for by address only.
     let real = if Kind::of(number) == Kind::External { target(number) } else { number };
     match random.below(100) {
-        0..50 => Question { name: format!("{}.{ZONE}", address_owner(data, number, random)), kind: "A" },
-        50..75 => Question { name: format!("{}.{ZONE}", owner(number)), kind: "AAAA" },
+        0..50 => Question { name: format!("{}.{ZONE}", address_owner(data, number, random)), kind: "A".into() },
+        50..75 => Question { name: format!("{}.{ZONE}", owner(number)), kind: "AAAA".into() },
         75..85 => {
             let (port, _) = PORTS[random.below(PORTS.len())];
-            Question { name: format!("_{port}._tcp.{}.{ZONE}", owner(real)), kind: "SRV" }
+            Question { name: format!("_{port}._tcp.{}.{ZONE}", owner(real)), kind: "SRV".into() }
         }
-        85..90 => Question { name: reverse(address(data, real, random)), kind: "PTR" },
-        _ => Question { name: missing(number, random), kind: if random.below(2) == 0 { "A" } else { "AAAA" } },
+        85..90 => Question { name: reverse(address(data, real, random)), kind: "PTR".into() },
+        _ => Question { name: missing(number, random), kind: if random.below(2) == 0 { "A" } else { "AAAA" }.into() },
     }
 }
 

@@ -33,10 +33,16 @@ struct Row<T> {
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
-const SERVING: [Row<Serving>; 11] = [
+const SERVING: [Row<Serving>; 12] = [
     Row { title: "most queries a second", unit: "1000", more: Some(true), value: |s| median(s, |r| r.most) / 1e3 },
     Row { title: "its processor is busy then", unit: "%", more: None, value: |s| 1e2 * median(s, |r| r.busy) },
     Row { title: "most queries for a second of its processor", unit: "1000", more: Some(true), value: per_core },
+    Row {
+        title: "most queries a second, dnsperf",
+        unit: "1000",
+        more: Some(true),
+        value: |s| median(s, |r| r.dnsperf) / 1e3,
+    },
     Row {
         title: "latency at a steady rate, p50",
         unit: "µs",
@@ -68,7 +74,7 @@ const SERVING: [Row<Serving>; 11] = [
         title: "queries lost, all rounds",
         unit: "number",
         more: None,
-        value: |s| s.rounds.iter().map(|round| round.most_lost + round.steady_lost).sum(),
+        value: |s| s.rounds.iter().map(|round| round.most_lost + round.dnsperf_lost + round.steady_lost).sum(),
     },
 ];
 
@@ -197,7 +203,7 @@ impl Results {
             bars(title, unit, &self.serving.iter().map(one).collect::<Vec<Bar>>(), figure)
         };
         let latency = self.serving.iter().flat_map(|s| {
-            [(3, "p50"), (4, "p99")].map(|(row, part)| {
+            [(4, "p50"), (5, "p99")].map(|(row, part)| {
                 let label = format!("{}, {part}", name(s.server));
                 Bar { label, color: color(s.server), value: (SERVING[row].value)(s) }
             })
@@ -212,8 +218,8 @@ impl Results {
         vec![
             ("most", serving(2)),
             ("latency", bars(&title, "µs", &latency.collect::<Vec<Bar>>(), figure)),
-            ("processor", serving(5)),
-            ("memory", serving(6)),
+            ("processor", serving(6)),
+            ("memory", serving(7)),
             ("change", bars("one change to the first answer", "ms", &change.collect::<Vec<Bar>>(), figure)),
         ]
     }
@@ -240,12 +246,12 @@ impl Results {
              * Each server has processor {server_core} to itself (`taskset`, GOMAXPROCS=1) and answers on the loopback \
              of a network namespace of its own. dnsperf and everything else, such as the API server, are on processor \
              {client_core}. All servers are there at once; one at a time is asked.\n\
-             * {rounds} rounds in turns, each with every server: 1 s to warm up, {seconds} s as fast as it answers \
-             (dnsperf with 8 sockets and 200 queries outstanding), {seconds} s at {rate} queries a second. Figures \
-             are medians of the rounds.\n\
-             * dnsperf can be the slower one: then the server's processor is not all busy. Queries for a second of its \
-             processor are therefore the rate divided by the part that was busy: user and system time of all \
-             processes of the server.\n\
+             * {rounds} rounds in turns, each with every server: 1 s to warm up; {seconds} s as fast as it answers a \
+             client that only sends and counts; {seconds} s as fast as it answers dnsperf (8 sockets), both with 200 \
+             queries outstanding; {seconds} s of dnsperf at {rate} queries a second. Figures are medians of the rounds.\n\
+             * dnsperf, with one processor, is slower than the faster servers: hence the other client. Where the server's \
+             processor is not all busy even so, queries for a second of it are the rate divided by the part that was \
+             busy: user and system time of all processes of the server.\n\
              * Latency: dnsperf says it of every query (`-v`), in microseconds. It has one processor for sending and \
              receiving, and its own way is part of the time, the same for all.\n\
              * Memory: of all processes of the server, what is in RAM; what they share is counted once (PSS).\n\

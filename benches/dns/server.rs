@@ -138,7 +138,7 @@ impl Subject<'_> {
         let mut process = Process::start(&self.server.to_string(), command, &folder);
         let asker = Asker::new(&self.namespace);
         for number in (0..data.services).step_by((data.services / 100).max(1)) {
-            let question = Question { name: format!("{}.{ZONE}", owner(number)), kind: "A" };
+            let question = Question { name: format!("{}.{ZONE}", owner(number)), kind: "A".into() };
             while !asker.try_ask(&question).is_some_and(|answer| answer.has_records()) {
                 assert!(process.is_alive() && started.elapsed() < PATIENCE, "{question:?}: {}", process.last_words());
                 thread::sleep(Duration::from_millis(5));

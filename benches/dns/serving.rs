@@ -1,13 +1,16 @@
 //! How servers serve: all are there at once, one at a time is asked.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     check,
     data::Data,
-    dnsperf,
+    dnsperf, flood,
     options::Options,
     questions,
     server::{Running, Server, Subject},
@@ -28,7 +31,11 @@ pub struct Serving {
 /// One round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Round {
-    /// Answers a second without a limit, what part of its processor the server needed for them, and queries lost
+    /// Answers a second to dnsperf without a limit, and queries lost
+    pub dnsperf: f64,
+    pub dnsperf_lost: f64,
+    /// Answers a second to a client that only counts, what part of its processor the server needed for them, and
+    /// queries lost
     pub most: f64,
     pub busy: f64,
     pub most_lost: f64,
@@ -39,6 +46,15 @@ pub struct Round {
     pub p99: f64,
     pub processor: f64,
     pub steady_lost: f64,
+}
+
+/// Before a server is measured it is asked for so long.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// The mix, for dnsperf and as messages.
+struct Questions {
+    file: PathBuf,
+    messages: Vec<Vec<u8>>,
 }
 
 /// Measures all servers in turns. `questions` is the file for dnsperf.
@@ -54,9 +70,10 @@ pub fn run(subjects: &[Subject<'_>], data: &Data, options: &Options, questions: 
             check::compare([&names[0], &names[1]], [&first.asker, &other.asker], &sample);
         }
     }
+    let questions = Questions { file: questions.into(), messages: flood::messages(questions) };
     for number in 1..=options.rounds {
         for ((subject, server), result) in subjects.iter().zip(&mut running).zip(&mut results) {
-            let round = round(subject, server, options, questions);
+            let round = round(subject, server, options, &questions);
             eprintln!("round {number}, {}: {}", subject.server, serde_json::to_string(&round).unwrap());
             server.assert_alive();
             result.rounds.push(round);
@@ -73,18 +90,22 @@ fn at_rest(subject: &Subject<'_>, server: &Running) -> Serving {
     Serving { server: subject.server, start, memory_rest, memory_after: memory_rest, rounds: Vec::new() }
 }
 
-fn round(subject: &Subject<'_>, server: &Running, options: &Options, questions: &Path) -> Round {
-    dnsperf::saturate(&subject.namespace, questions, 1);
+fn round(subject: &Subject<'_>, server: &Running, options: &Options, questions: &Questions) -> Round {
+    let (namespace, seconds) = (&subject.namespace, options.seconds);
+    flood::run(namespace, &questions.messages, WARM_UP);
     let before = server.processor();
-    let most = dnsperf::saturate(&subject.namespace, questions, options.seconds);
-    let busy = (server.processor() - before) / (most.completed / most.rate);
+    let flooded = flood::run(namespace, &questions.messages, Duration::from_secs(seconds));
+    let busy = (server.processor() - before) / flooded.seconds;
+    let most = dnsperf::saturate(namespace, &questions.file, seconds);
     let before = server.processor();
-    let steady = dnsperf::steady(&subject.namespace, questions, options.seconds, options.rate);
+    let steady = dnsperf::steady(namespace, &questions.file, seconds, options.rate);
     let processor = (server.processor() - before) / steady.completed;
     Round {
-        most: most.rate,
+        dnsperf: most.rate,
+        dnsperf_lost: most.lost,
+        most: flooded.answers as f64 / flooded.seconds,
         busy,
-        most_lost: most.lost,
+        most_lost: flooded.lost as f64,
         answer_size: most.answer_size,
         p50: steady.latency(0.5),
         p99: steady.latency(0.99),

@@ -1,8 +1,9 @@
-// CoreDNS with the plugins that kubeadm's Corefile names, for the comparison in benches/dns. What a plugin does, and
+// CoreDNS with `bind` and the plugins that kubeadm's Corefile names, for the comparison in benches/dns. What a plugin does, and
 // the order they are asked in, is CoreDNS's own: coredns.go of its module differs from this file only in importing all.
 package main
 
 import (
+	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
