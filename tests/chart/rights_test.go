@@ -78,14 +78,19 @@ func TestTheBindingIsForThePodsAccount(t *testing.T) {
 
 // notPrivileged is asked of every combination: only conntrack.manage brings a privileged container, and that is not the one
 // that stays.
-func notPrivileged(t *testing.T, r *release, manage bool) {
+func notPrivileged(t *testing.T, r *release, manage, dns bool) {
 	t.Helper()
+	capabilities := []any{"NET_ADMIN"}
+	if dns {
+		// Port 53.
+		capabilities = append(capabilities, "NET_BIND_SERVICE")
+	}
 	expect(t, "security context", container(t, r)["securityContext"], map[string]any{
 		"runAsUser":                float64(0),
 		"privileged":               false,
 		"allowPrivilegeEscalation": false,
 		"readOnlyRootFilesystem":   true,
-		"capabilities":             map[string]any{"drop": []any{"ALL"}, "add": []any{"NET_ADMIN"}},
+		"capabilities":             map[string]any{"drop": []any{"ALL"}, "add": capabilities},
 	})
 	pod := object(r.object(t, "DaemonSet/portolan").at("spec", "template", "spec").(map[string]any))
 	init, _ := pod["initContainers"].([]any)

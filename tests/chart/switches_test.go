@@ -33,6 +33,18 @@ var switches = []choice{
 	{"apiServer", []any{"", "192.0.2.10:6443"}},
 }
 
+// dnsSwitches are those of the cluster's names, with what they meet; the others do not touch what they add.
+var dnsSwitches = []choice{
+	{"dns.mode", []any{"off", "local", "central"}},
+	{"dns.corefileConfigMap", []any{"", "coredns"}},
+	{"dns.snapshot", []any{false, true}},
+	{"dns.central.withLocal", []any{false, true}},
+	{"kubeProxy.configMap", []any{"", "kube-proxy"}},
+	{"conntrack.manage", []any{false, true}},
+	{"rbac.create", []any{false, true}},
+	{"apiServer", []any{"", "192.0.2.10:6443"}},
+}
+
 // settings are the booleans of values.yaml that are passed on to the program and change nothing else.
 var settings = []string{"config.masqueradeAll", "config.bindAddressHardFail", "config.ownTable", "config.conntrackTcpBeLiberal"}
 
@@ -51,6 +63,13 @@ func full() []any {
 		"config.nodeportAddresses", []any{"192.168.0.0/16", "primary"},
 		"config.serviceCidr", []any{"10.96.0.0/12"},
 		"metrics.serviceMonitor.labels", map[string]any{"release": "prometheus"},
+		"dns.mode", "local",
+		"dns.service", "dns-system/names",
+		"dns.clusterDomain", "cluster.example",
+		"dns.central.withLocal", true,
+		"dns.central.replicas", 3,
+		"dns.central.labels", map[string]any{},
+		"dns.central.tolerations", []any{},
 		"serviceAccount.name", "another",
 		"serviceAccount.annotations", map[string]any{"example.org/owner": "us"},
 		"resources", map[string]any{"limits": map[string]any{"memory": "1Gi"}},
@@ -67,7 +86,7 @@ func full() []any {
 }
 
 // combinations calls f with every combination of the switches.
-func combinations(f func(pairs []any)) {
+func combinations(switches []choice, f func(pairs []any)) {
 	total := 1
 	for _, s := range switches {
 		total *= len(s.options)
@@ -100,13 +119,37 @@ func refusals(pairs []any) (reasons []string) {
 	if chosen(pairs, "metrics.serviceMonitor.enabled") == true && chosen(pairs, "metrics.expose") == false {
 		reasons = append(reasons, "metrics.serviceMonitor.enabled needs metrics.expose")
 	}
+	if chosen(pairs, "apiServer") == "" && hasDeployment(pairs) {
+		reasons = append(reasons, "the central DNS needs apiServer")
+	}
 	return reasons
 }
 
+// hasDeployment says whether a combination asks for the central DNS.
+func hasDeployment(pairs []any) bool {
+	mode := chosen(pairs, "dns.mode")
+	return mode == "central" || mode == "local" && chosen(pairs, "dns.central.withLocal") == true
+}
+
 func TestEveryCombinationOfSwitchesIsValid(t *testing.T) {
+	rendered, total := validOrRefused(t, switches)
+	if total != 2048 || rendered < 1000 {
+		t.Errorf("%d combinations, not 2048: the list of switches must have changed", total)
+	}
+}
+
+func TestEveryCombinationOfDnsSwitchesIsValid(t *testing.T) {
+	rendered, total := validOrRefused(t, dnsSwitches)
+	if total != 384 || rendered < 200 {
+		t.Errorf("%d combinations, not 384: the list of switches must have changed", total)
+	}
+}
+
+// validOrRefused checks every combination of switches: how many are rendered, and how many there are.
+func validOrRefused(t *testing.T, switches []choice) (int64, int64) {
 	schemas := loadSchemas(t)
 	var all [][]any
-	combinations(func(pairs []any) { all = append(all, pairs) })
+	combinations(switches, func(pairs []any) { all = append(all, pairs) })
 	var rendered, refused atomic.Int64
 	t.Run("all", func(t *testing.T) {
 		// Linting reads the chart anew each time, which takes a while: a share for each CPU.
@@ -124,9 +167,7 @@ func TestEveryCombinationOfSwitchesIsValid(t *testing.T) {
 		}
 	})
 	t.Logf("%d combinations rendered and valid, %d refused", rendered.Load(), refused.Load())
-	if total := rendered.Load() + refused.Load(); total != 2048 || rendered.Load() < 1000 {
-		t.Errorf("%d combinations, not 2048: the list of switches must have changed", total)
-	}
+	return rendered.Load(), rendered.Load() + refused.Load()
 }
 
 // refusedOrValid checks one combination; true if it is one that is rendered.
@@ -149,7 +190,10 @@ func refusedOrValid(t *testing.T, schemas *schemas, pairs []any) bool {
 		}
 	}
 	strictlyLinted(t, with(pairs...))
-	notPrivileged(t, result, chosen(pairs, "conntrack.manage") == true)
+	notPrivileged(t, result, chosen(pairs, "conntrack.manage") == true, chosen(pairs, "dns.mode") == "local")
+	if _, found := result.objects["Deployment/portolan-dns"]; found != hasDeployment(pairs) {
+		t.Errorf("a Deployment: %v", found)
+	}
 	if t.Failed() {
 		t.Fatalf("with %v", pairs)
 	}
@@ -201,7 +245,8 @@ func TestEveryBooleanIsASwitchOrASetting(t *testing.T) {
 				walk(prefix+name+".", value)
 			case bool:
 				found++
-				isSwitch := slices.ContainsFunc(switches, func(s choice) bool { return s.name == prefix+name })
+				isSwitch := slices.ContainsFunc(slices.Concat(switches, dnsSwitches),
+					func(s choice) bool { return s.name == prefix+name })
 				if isSwitch == slices.Contains(settings, prefix+name) {
 					t.Errorf("%s%s must be either in switches or in settings", prefix, name)
 				}
@@ -226,6 +271,10 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"config.minSyncPeriod", "100"},
 		{"config.healthzBindAddress", ""},
 		{"conntrack.manage", "yes"},
+		{"dns.mode", "on"},
+		{"dns.mode", "node"},
+		{"dns.service", "kube-dns"},
+		{"dns.central.replicas", 0},
 		{"image.digest", "sha256:12"},
 	} {
 		_, err := render(with(pairs...))

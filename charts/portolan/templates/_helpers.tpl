@@ -118,6 +118,11 @@ server, and what the container has no rights for. As YAML, by the names of the c
 - {{ include "portolan.configFile" . }}
 - --node
 - $(NODE_NAME)
+{{- if eq .Values.dns.mode "local" }}
+- --dns
+- local
+{{ include "portolan.dnsArgs" . }}
+{{- end }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
 {{- end }}
@@ -149,6 +154,111 @@ server, and what the container has no rights for. As YAML, by the names of the c
 - name: token
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
+{{- if eq .Values.dns.mode "local" }}
+{{ include "portolan.dnsVolumeMounts" . }}
+{{- end }}
+{{- end -}}
+
+{{- /* What both forms of the DNS server are told: Corefile, DNS Service, where the last snapshot is kept. */ -}}
+{{- define "portolan.dnsArgs" -}}
+- --corefile
+- /etc/coredns/Corefile
+- --dns-service
+- {{ .Values.dns.service }}
+- --dns-snapshot-file={{ if .Values.dns.snapshot }}/var/lib/portolan/names{{ end }}
+{{- end -}}
+
+{{- define "portolan.dnsVolumeMounts" -}}
+- name: corefile
+  mountPath: /etc/coredns
+  readOnly: true
+{{- if .Values.dns.snapshot }}
+- name: names
+  mountPath: /var/lib/portolan
+{{- end }}
+{{- end -}}
+
+{{- define "portolan.dnsVolumes" -}}
+- name: corefile
+  configMap:
+    name: {{ .Values.dns.corefileConfigMap | default (printf "%s-dns" (include "portolan.fullname" .)) }}
+{{- if .Values.dns.snapshot }}
+# It outlives the container, not the pod: nothing of it stays on the node.
+- name: names
+  emptyDir:
+    sizeLimit: 256Mi
+{{- end }}
+{{- end -}}
+
+{{- /* The token, with a lifetime, and the API server's certificate authority. */ -}}
+{{- define "portolan.tokenVolume" -}}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3600
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+      - downwardAPI:
+          items:
+            - path: namespace
+              fieldRef:
+                fieldPath: metadata.namespace
+{{- end -}}
+
+{{- define "portolan.corefile" -}}
+{{- if .Values.dns.corefile -}}
+{{ .Values.dns.corefile }}
+{{- else -}}
+.:53 {
+    errors
+    health {
+        lameduck 5s
+    }
+    ready
+    kubernetes {{ .Values.dns.clusterDomain }} in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+        max_concurrent 1000
+    }
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+{{- end -}}
+{{- end -}}
+
+{{- /* What the DNS server reads. Pods only for `pods verified`, which a ConfigMap that is not ours may say as well. */ -}}
+{{- define "portolan.dnsRules" -}}
+- apiGroups: [""]
+  resources: [services, namespaces]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+{{- include "portolan.dnsPodRules" . }}
+{{- end -}}
+
+{{- define "portolan.dnsPodRules" -}}
+{{- if and (ne .Values.dns.mode "off") (or .Values.dns.corefileConfigMap (regexMatch `pods\s+verified` .Values.dns.corefile)) }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- end }}
+{{- end -}}
+
+{{- /* Whether there is a Deployment. */ -}}
+{{- define "portolan.dnsCentral" -}}
+{{- if or (eq .Values.dns.mode "central") (and (eq .Values.dns.mode "local") .Values.dns.central.withLocal) -}}yes{{- end -}}
 {{- end -}}
 
 {{- /* One probe: the path, on the health port. */ -}}
