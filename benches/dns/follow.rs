@@ -22,7 +22,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing happens for so long before every single change.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a server is asked again and again while a change is on its way: every so often.
+/// How often a server is asked while a change is on its way.
 const INTERVAL: Duration = Duration::from_micros(200);
 /// How long it is left alone after many changes.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ fn wait_for(server: &Running, number: usize, address: Ipv4Addr) {
     let (started, mut buffer) = (Instant::now(), [0; 4096]);
     loop {
         let length = server.asker.exchange(&wire, &mut buffer).unwrap_or(0);
-        // The addresses of one change are all different and of a range of their own: nothing else looks like them.
+        // New addresses are all different and of a range of their own: nothing else in an answer looks like them.
         if buffer[..length].windows(4).any(|window| window == address.octets()) {
             return;
         }

@@ -41,7 +41,7 @@ pub struct Options {
 impl Options {
     /// Reads the environment. Panics on what it cannot read.
     pub fn from_environment() -> Self {
-        Self {
+        let options = Self {
             services: one("SERVICES", "10000"),
             endpoints: one("ENDPOINTS", "10"),
             servers: list("SERVERS", "portolan,nsd,knot,coredns"),
@@ -55,7 +55,10 @@ impl Options {
             churn: one("CHURN", "100000"),
             server_core: one("SERVER_CORE", "0"),
             client_core: one("CLIENT_CORE", "1"),
-        }
+        };
+        assert!(options.services >= 100, "DNS_BENCH_SERVICES: fewer than 100 are not of every kind");
+        assert!(options.server_core != options.client_core, "server and client need a processor each");
+        options
     }
 
     /// Whether there must be an API server.

@@ -170,6 +170,8 @@ impl Subject<'_> {
                     Source::ApiServer => {
                         let (url, kubeconfig) = (self.api().url(), self.api().admin_kubeconfig());
                         arguments.extend(["--apiserver".into(), url.into(), "--kubeconfig".into(), kubeconfig.into()]);
+                        // As the chart has it: what is written for the next start is part of the work.
+                        arguments.extend(["--dns-snapshot-file".into(), folder.join("names").into()]);
                     }
                 }
                 arguments

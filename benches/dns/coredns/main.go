@@ -1,4 +1,4 @@
-// CoreDNS with `bind` and the plugins that kubeadm's Corefile names, for the comparison in benches/dns. What a plugin does, and
+// CoreDNS with `bind` and the plugins of kubeadm's Corefile, for the comparison in benches/dns. What a plugin does, and
 // the order they are asked in, is CoreDNS's own: coredns.go of its module differs from this file only in importing all.
 package main
 
