@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, error::Error, ffi::OsString};
 
 use clap::{ArgMatches, parser::ValueSource};
 
-use super::{Config, ConfigError, Place, Warning, file_key};
+use super::{
+    Config, ConfigError, Place, Warning,
+    dns::{HEALTH_ADDRESS, INSTEAD_OF_A_COREFILE, MOST_UPSTREAMS, PodMode, READY_ADDRESS},
+    file_key,
+};
 
 /// A value that some layer has for an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,7 @@ pub fn resolve(file: Vec<Entry>, given: Vec<Entry>) -> Result<(Config, Vec<Warni
         ],
         false => Vec::new(),
     };
+    let defaults = [defaults, served_names(file.iter().chain(&given))].concat();
     let mut effective: BTreeMap<String, Entry> = BTreeMap::new();
     for entry in [defaults, file, given].into_iter().flatten() {
         effective.insert(entry.flag.clone(), entry);
@@ -85,6 +90,23 @@ pub fn resolve(file: Vec<Entry>, given: Vec<Entry>) -> Result<(Config, Vec<Warni
     let warning = |text| Warning { place: place.clone(), field: field.clone(), text };
     let warnings = ignored.into_iter().map(warning).collect();
     Ok((config, warnings))
+}
+
+/// Where a central server of names answers about itself, unless a Corefile says it.
+fn served_names<'a>(entries: impl Iterator<Item = &'a Entry> + Clone) -> Vec<Entry> {
+    let says = |flag: &str, value: Option<&str>| {
+        let found = entries.clone().filter(|entry| entry.flag == flag);
+        // The last one counts.
+        found.last().is_some_and(|entry| value.is_none_or(|value| entry.values.iter().any(|v| v == value)))
+    };
+    if !says("dns", Some("central")) || says("corefile", None) {
+        return Vec::new();
+    }
+    vec![
+        Entry::new("dns-health-bind-address", HEALTH_ADDRESS.to_string()),
+        Entry::new("dns-ready-bind-address", READY_ADDRESS.to_string()),
+        Entry::new("dns-metrics-bind-address", "[::]:9153"),
+    ]
 }
 
 /// What no option can be blamed for alone.
@@ -104,6 +126,16 @@ fn check(config: &Config, entries: &BTreeMap<String, Entry>) -> Result<(), Confi
             return refuse("detect-local-mode", needs("pod-interface-name-prefix"));
         }
         _ => {}
+    }
+    let instead = INSTEAD_OF_A_COREFILE.iter().find(|flag| entries.contains_key(**flag));
+    if let (Some(_), Some(flag)) = (&config.dns.corefile, instead) {
+        return refuse(flag, "says what the Corefile is to say: keep one of the two".to_owned());
+    }
+    if config.dns.dns_pods == PodMode::Cidr && config.dns.dns_pod_cidr.is_empty() && node.cluster_cidr.is_empty() {
+        return refuse("dns-pods", needs("dns-pod-cidr"));
+    }
+    if config.dns.dns_upstreams.len() > MOST_UPSTREAMS {
+        return refuse("dns-upstreams", format!("has more than {MOST_UPSTREAMS} servers"));
     }
     if config.sync.sync_period.is_zero() {
         return refuse("sync-period", "must be longer than 0s".to_owned());
@@ -164,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn a_central_server_of_names_tells_about_itself() {
+        let served = |given: &[(&str, &str)]| {
+            let given = given.iter().map(|(flag, value)| entry(flag, value)).collect();
+            let dns = resolve(vec![], given).unwrap().0.dns;
+            [dns.dns_health_bind_address, dns.dns_ready_bind_address, dns.dns_metrics_bind_address]
+                .map(|address| address.0.map(|address| address.to_string()).unwrap_or_default())
+        };
+        assert_eq!(served(&[("dns", "central")]), ["[::]:8080", "[::]:8181", "[::]:9153"]);
+        assert_eq!(served(&[("dns", "central"), ("dns-health-bind-address", "")])[0], "");
+        assert_eq!(served(&[("dns", "central"), ("corefile", "f")]), [""; 3]);
+        assert_eq!(served(&[("dns", "local")]), [""; 3]);
+    }
+
+    #[test]
     fn what_does_not_go_together_is_refused_by_name() {
         let refused = |entries: &[(&str, &str)]| {
             let given = entries.iter().map(|(flag, value)| entry(flag, value)).collect();
@@ -171,6 +217,11 @@ mod tests {
         };
         let bridge = refused(&[("detect-local-mode", "BridgeInterface")]);
         assert_eq!(bridge, "--detect-local-mode: needs --pod-bridge-interface (in a file: podBridgeInterface)");
+        let corefile = refused(&[("corefile", "Corefile"), ("dns-service", "a/b"), ("dns-ttl", "30")]);
+        assert_eq!(corefile, "--dns-ttl: says what the Corefile is to say: keep one of the two");
+        assert_eq!(refused(&[("dns-pods", "cidr")]), "--dns-pods: needs --dns-pod-cidr (in a file: dnsPodCidr)");
+        assert!(refused(&[("dns-stub-domains", "corp.example")]).contains("is no DOMAIN=IP[:PORT]"));
+        assert!(refused(&[("dns-upstreams", "tls://9.9.9.9")]).contains("tls:// is not supported"));
         assert_eq!(refused(&[("sync-period", "0s")]), "--sync-period: must be longer than 0s");
         assert!(refused(&[("min-sync-period", "31s")]).starts_with("--min-sync-period: "));
         assert_eq!(refused(&[("masquerade-bit", "32")]), "--masquerade-bit: 32 is not in 0..32");

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::{
+    dns::DnsOptions,
     duration::{self, parse_duration, parse_duration_or_milliseconds},
     node::NodeOptions,
     values::{BindAddress, api_server, bind_address, cidr},
@@ -38,6 +39,10 @@ pub struct Config {
     #[command(flatten)]
     #[serde(flatten)]
     pub conntrack: ConntrackOptions,
+    /// Names
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub dns: DnsOptions,
     /// The process
     #[command(flatten)]
     #[serde(flatten)]

@@ -2,7 +2,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::*;
+use super::{
+    dns::{DnsMode, DnsOptions, OptionalFile, PodMode},
+    *,
+};
 
 /// The file that kubeadm writes into the ConfigMap kube-system/kube-proxy, key config.conf.
 const KUBEADM: &str = include_str!("../../tests/config/kubeadm.yaml");
@@ -306,6 +309,40 @@ fn node_options() -> impl Strategy<Value = NodeOptions> {
 }
 
 prop_compose! {
+    fn dns_options()(
+        (dns_ttl, dns_port, dns_threads, size) in (0..=3600_u32, 1..u16::MAX, 0..=1024_u16, any::<u64>()),
+        pods in select(vec![PodMode::Disabled, PodMode::Insecure, PodMode::Verified]),
+        upstreams in vec(select(vec!["192.0.2.1:53", "[fd00::1]:5353", "/a/resolv.conf"]), 1..3),
+        stubs in vec(select(vec!["corp.example=192.0.2.1", "a.b=[fd00::1]:99"]), 0..3),
+        ranges in vec(Just("10.244.0.0/16".parse().unwrap()), 0..2),
+        addresses in vec(select(vec!["192.0.2.1", "fd00::1"]).prop_map(|a| a.parse().unwrap()), 0..3),
+        snapshot in option::of(path()),
+        (mode, health, ready, metrics) in (any::<bool>(), bind(), bind(), bind()),
+    ) -> DnsOptions {
+        let text = |texts: Vec<&str>| texts.join(",");
+        let mut given = vec![Entry::new("dns-upstreams", text(upstreams))];
+        if !stubs.is_empty() {
+            given.push(Entry::new("dns-stub-domains", text(stubs)));
+        }
+        DnsOptions {
+            dns: if mode { DnsMode::Local } else { DnsMode::Central },
+            dns_ttl,
+            dns_pods: pods,
+            dns_pod_cidr: ranges,
+            dns_bind_address: addresses,
+            dns_port,
+            dns_cache_size: size,
+            dns_snapshot_file: OptionalFile(snapshot),
+            dns_threads,
+            dns_health_bind_address: health,
+            dns_ready_bind_address: ready,
+            dns_metrics_bind_address: metrics,
+            ..resolve(vec![], given).unwrap().0.dns
+        }
+    }
+}
+
+prop_compose! {
     fn config()(
         node in node_options(),
         manifests in vec(path(), 0..3),
@@ -318,6 +355,7 @@ prop_compose! {
         (limit, max_per_core, at_least) in (any::<u32>(), 0..i32::MAX as u32, 0..i32::MAX as u32),
         timeouts in [duration(), duration(), duration(), duration()],
         oom_score_adj in -1000..=1000_i16,
+        dns in dns_options(),
     ) -> Config {
         let [events, own_table, dry_run, cleanup_kube_proxy, hard_fail, liberal, init_only] = flags;
         Config {
@@ -346,6 +384,7 @@ prop_compose! {
                 udp_timeout: timeouts[2],
                 udp_timeout_stream: timeouts[3],
             },
+            dns,
             process: ProcessOptions { oom_score_adj, init_only },
         }
     }

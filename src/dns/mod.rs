@@ -1,1 +1,6 @@
 //! Names on the wire: sockets, forwarding, the cache of forwarded answers, the redirect of the DNS VIP to this node.
+
+pub mod cache;
+pub mod corefile;
+pub mod forward;
+pub mod redirect;

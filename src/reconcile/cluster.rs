@@ -236,7 +236,7 @@ impl ClusterInputs {
             }
             // A node is deleted when its machine is on its way out. While it runs, its address and zone are what they
             // were; health tells load balancers.
-            Kind::Node | Kind::Namespace => {}
+            Kind::Node | Kind::Namespace | Kind::Pod => {}
         }
     }
 

@@ -90,7 +90,7 @@ impl<D: Describe> ClusterFeed<D> {
         self.inputs.missing().filter(move |kind| match kind {
             Kind::Service | Kind::EndpointSlice => true,
             Kind::Node | Kind::ServiceCidr => patient,
-            Kind::Namespace => false,
+            Kind::Namespace | Kind::Pod => false,
         })
     }
 

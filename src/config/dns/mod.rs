@@ -15,8 +15,33 @@ use ipnet::IpNet;
 
 use super::Place;
 
+mod cluster;
+pub mod corefile;
+mod defaults;
+mod foreign;
+mod options;
+
+pub use cluster::{ApiAccess, ApiTls, KubernetesOptions, PodNames, PtrNames, Requirement, Selector};
+pub use defaults::{
+    BUFSIZE, DNS_PORT, HEALTH_ADDRESS, LEAST_KEPT, LONGEST_DENIAL, LONGEST_SUCCESS, MOST_UPSTREAMS, PROMETHEUS_ADDRESS,
+    READY_ADDRESS,
+};
+pub use foreign::{CacheOptions, ForwardOptions, Policy, Prefetch, ServeStale, Upstream};
+pub(super) use options::INSTEAD_OF_A_COREFILE;
+pub use options::{DnsMode, DnsOptions, OptionalFile, PodMode, StubDomain};
+
 /// A domain name; compared without regard to capitals.
 pub type Name = WireName<Vec<u8>>;
+
+/// Whether a zone is one of addresses.
+pub fn is_reverse(zone: &Name) -> bool {
+    let under = |labels: [&[u8]; 2]| {
+        let own = zone.iter().filter(|label| !label.is_root());
+        let own: Vec<Vec<u8>> = own.map(|label| label.as_slice().to_ascii_lowercase()).collect();
+        own.len() >= 2 && own[own.len() - 2..].iter().zip(labels).all(|(a, b)| a == b)
+    };
+    under([b"in-addr", b"arpa"]) || under([b"ip6", b"arpa"])
+}
 
 /// Everything about names.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +108,8 @@ pub struct ServerBlock {
 /// Which queries are logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
+    /// Zones whose queries are logged; empty for all
+    pub zones: Vec<Name>,
     /// NOERROR with an answer
     pub success: bool,
     /// NXDOMAIN and NODATA
@@ -103,7 +130,7 @@ pub struct HealthOptions {
 }
 
 /// `chaos`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chaos {
     /// For `version.bind` and `version.server`
     pub version: String,
@@ -152,6 +179,17 @@ pub enum NameMatch {
     Regex(regex::Regex),
 }
 
+/// Another name in the answer.
+#[derive(Clone, Debug)]
+pub struct AnswerPattern {
+    /// Over the text form of a name
+    pub regex: regex::Regex,
+    /// What takes the place of the whole name; `{1}` is the first group
+    pub replacement: String,
+    /// Names in record data instead of those of owners
+    pub values: bool,
+}
+
 /// A question that is asked in other words.
 #[derive(Clone, Debug)]
 pub enum Rewrite {
@@ -163,6 +201,8 @@ pub enum Rewrite {
         replacement: String,
         /// Names of the answer are put back
         restore_answer: bool,
+        /// or changed as these say, in their order
+        answers: Vec<AnswerPattern>,
         /// Go on with the next rule
         go_on: bool,
     },
@@ -183,13 +223,15 @@ pub enum Rewrite {
         least: u32,
         /// Seconds, most
         most: u32,
+        /// Go on with the next rule
+        go_on: bool,
     },
 }
 
 /// `template`, in the form that answers with a code alone.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Zones
+    /// Zones; empty for those of the block
     pub zones: Vec<Name>,
     /// Query type; none for every type
     pub rtype: Option<Rtype>,
@@ -197,6 +239,8 @@ pub struct Template {
     pub matches: Vec<regex::Regex>,
     /// What is answered
     pub rcode: Rcode,
+    /// Names in the zones that no pattern matches go on; else they do not exist
+    pub fallthrough: Fallthrough,
 }
 
 /// `hosts`.
@@ -225,6 +269,8 @@ pub struct FileZone {
     pub file: PathBuf,
     /// Zones; empty for those of the block
     pub zones: Vec<Name>,
+    /// How often the file is looked at; zero for never
+    pub reload: Duration,
     /// What is not found goes on
     pub fallthrough: Fallthrough,
 }
@@ -239,211 +285,4 @@ pub enum Fallthrough {
     Always,
     /// For these
     Zones(Vec<Name>),
-}
-
-/// Pod names (1.6).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PodNames {
-    /// None
-    Disabled,
-    /// Any address in an existing namespace
-    #[default]
-    Insecure,
-    /// Only of pods that are there
-    Verified,
-    /// Any address in these ranges, in an existing namespace
-    Ranges(Vec<IpNet>),
-}
-
-/// Which names an address has (1.7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PtrNames {
-    /// All
-    #[default]
-    All,
-    /// Only those with an explicit host name, where there is one
-    HostnamePreferred,
-}
-
-/// A label selector: all of these must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// Requirements
-    pub requirements: Vec<Requirement>,
-}
-
-/// One requirement of a [`Selector`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Requirement {
-    /// `key in (values)`, `key=value`
-    In(String, Vec<String>),
-    /// `key notin (values)`, `key!=value`; holds without the key as well
-    NotIn(String, Vec<String>),
-    /// `key`
-    Exists(String),
-    /// `!key`
-    Missing(String),
-}
-
-/// `kubernetes`: the cluster's own names.
-#[derive(Clone, Debug)]
-pub struct KubernetesOptions {
-    /// Zones, forward and reverse
-    pub zones: Vec<Name>,
-    /// Seconds that answers may be kept
-    pub ttl: u32,
-    /// Pod names
-    pub pods: PodNames,
-    /// Endpoints without a host name are named after their pod
-    pub endpoint_pod_names: bool,
-    /// Endpoints answer to their other names, too (1.5)
-    pub endpoint_aliases: bool,
-    /// Only these namespaces; empty for all
-    pub namespaces: Vec<String>,
-    /// Only namespaces with these labels
-    pub namespace_labels: Option<Selector>,
-    /// Only Services with these labels
-    pub labels: Option<Selector>,
-    /// Know no endpoints: headless Services do not exist
-    pub no_endpoints: bool,
-    /// A Service without a ready endpoint does not exist
-    pub ignore_empty_service: bool,
-    /// What is not found goes on
-    pub fallthrough: Fallthrough,
-    /// Names of addresses
-    pub ptr: PtrNames,
-    /// Namespace and name of the Service that clients ask; its cluster IPs are `ns.dns`
-    pub dns_service: (String, String),
-    /// Answer as CoreDNS does where the two differ (deltas 1-4, 7, 9-12)
-    pub compat: bool,
-    /// How to reach the API server; the process's own way if all are empty
-    pub api: ApiAccess,
-}
-
-/// `endpoint`, `kubeconfig`, `tls` of the kubernetes directive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApiAccess {
-    /// URL
-    pub endpoint: Option<String>,
-    /// File
-    pub kubeconfig: Option<PathBuf>,
-    /// Context inside the file
-    pub context: Option<String>,
-}
-
-/// `cache`.
-#[derive(Clone, Debug)]
-pub struct CacheOptions {
-    /// Zones; empty for those of the block
-    pub zones: Vec<Name>,
-    /// Octets that entries may take together
-    pub octets: usize,
-    /// Bounds in seconds of what is kept of positive answers: least, most
-    pub success_ttl: (u32, u32),
-    /// The same of denials
-    pub denial_ttl: (u32, u32),
-    /// Seconds that a failure is kept; zero for not at all
-    pub servfail_ttl: u32,
-    /// Zones whose answers are not kept
-    pub disable_success: Vec<Name>,
-    /// Zones whose denials are not kept
-    pub disable_denial: Vec<Name>,
-    /// Refresh what is asked often before it ends; none for never
-    pub prefetch: Option<Prefetch>,
-    /// Answer with what has ended while it cannot be had anew; none for never
-    pub stale: Option<ServeStale>,
-}
-
-/// `prefetch`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Prefetch {
-    /// So many hits without a longer pause than `pause`
-    pub hits: u32,
-    /// Longest pause
-    pub pause: Duration,
-    /// Share of the time to live that is left, in percent
-    pub percent: u8,
-}
-
-/// `serve_stale` (RFC 8767).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServeStale {
-    /// So long after its end an answer may be used
-    pub window: Duration,
-    /// So long a client waits for a fresh answer first
-    pub wait: Duration,
-    /// Seconds in the stale answer
-    pub ttl: u32,
-    /// Pause between two tries to refresh
-    pub recheck: Duration,
-}
-
-/// One upstream of a [`ForwardOptions`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upstream {
-    /// Address and port
-    Address(SocketAddr),
-    /// The name servers of a file in the form of resolv.conf, followed when it changes
-    ResolvConf(PathBuf),
-}
-
-/// In which order upstreams are tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Any
-    #[default]
-    Random,
-    /// In turn
-    RoundRobin,
-    /// The first that is up
-    Sequential,
-}
-
-/// `forward`.
-#[derive(Clone, Debug)]
-pub struct ForwardOptions {
-    /// Where it stands
-    pub place: Option<Place>,
-    /// Names at or below this
-    pub from: Name,
-    /// Who is asked, at most 15
-    pub to: Vec<Upstream>,
-    /// Names at or below these are not forwarded
-    pub except: Vec<Name>,
-    /// Always over TCP
-    pub force_tcp: bool,
-    /// Over UDP also for clients that came over TCP; a truncated answer is fetched over TCP
-    pub prefer_udp: bool,
-    /// Pooled connections end after so long without use
-    pub expire: Duration,
-    /// and after so long altogether; zero for no limit
-    pub max_age: Duration,
-    /// Idle TCP connections kept for each upstream; zero for no limit
-    pub max_idle: usize,
-    /// Longest wait for one attempt
-    pub read_timeout: Duration,
-    /// An upstream is down after more failures than this in a row; zero for never
-    pub max_fails: u32,
-    /// Attempts for one query; zero for every upstream once and one more
-    pub max_attempts: u32,
-    /// Order
-    pub policy: Policy,
-    /// Pause between two probes of an upstream that is down
-    pub health_interval: Duration,
-    /// Probe without asking for recursion
-    pub health_no_rec: bool,
-    /// Name that a probe asks for
-    pub health_domain: Name,
-    /// Queries under way at a time; zero for no limit
-    pub max_concurrent: usize,
-    /// Codes that send a query to the next upstream
-    pub failover: Vec<Rcode>,
-    /// Codes that send a query to the next `forward`
-    pub next: Vec<Rcode>,
-    /// and so does an answer without data
-    pub next_on_nodata: bool,
-    /// SERVFAIL at once while all are down
-    pub failfast: bool,
-    /// Address to send from
-    pub source: Option<IpAddr>,
 }

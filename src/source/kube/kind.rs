@@ -13,10 +13,12 @@ pub enum Kind {
     ServiceCidr,
     /// core/v1 Node, the own one
     Node,
+    /// core/v1 Pod, all of them: only for names of Pods that are there (`pods verified`)
+    Pod,
 }
 
 impl Kind {
-    /// All kinds.
+    /// The kinds that the data plane is made of.
     pub const ALL: [Kind; 5] = [Kind::Service, Kind::EndpointSlice, Kind::Namespace, Kind::ServiceCidr, Kind::Node];
 
     /// The kind, as manifests spell it.
@@ -27,6 +29,7 @@ impl Kind {
             Kind::Namespace => "Namespace",
             Kind::ServiceCidr => "ServiceCIDR",
             Kind::Node => "Node",
+            Kind::Pod => "Pod",
         }
     }
 
@@ -38,13 +41,14 @@ impl Kind {
             Kind::Namespace => "namespaces",
             Kind::ServiceCidr => "servicecidrs",
             Kind::Node => "nodes",
+            Kind::Pod => "pods",
         }
     }
 
     /// The API group, as RBAC rules spell it.
     pub fn group(self) -> &'static str {
         match self {
-            Kind::Service | Kind::Namespace | Kind::Node => "",
+            Kind::Service | Kind::Namespace | Kind::Node | Kind::Pod => "",
             Kind::EndpointSlice => "discovery.k8s.io",
             Kind::ServiceCidr => "networking.k8s.io",
         }

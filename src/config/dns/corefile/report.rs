@@ -1,0 +1,70 @@
+//! What is found wrong, all of it, so that a file is mended in one go.
+
+use std::fmt;
+
+use crate::config::{ConfigError, Place, Warning};
+
+/// Everything that is wrong with a Corefile; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorefileErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for CorefileErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CorefileErrors {}
+
+/// Something wrong, while it is not yet known to which directive it belongs.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where
+    pub place: Place,
+    /// What is wrong and what would be right
+    pub reason: String,
+}
+
+/// What was read, or what is wrong with it.
+pub type Checked<T> = Result<T, Problem>;
+
+/// Collects errors and warnings.
+#[derive(Default)]
+pub struct Report {
+    /// Reasons not to use the file
+    pub errors: Vec<ConfigError>,
+    /// What is to be known about a file that can be used
+    pub warnings: Vec<Warning>,
+}
+
+impl Report {
+    /// Notes an error. `field` is the directive, and its option if it is about one.
+    pub fn refuse(&mut self, place: &Place, field: &str, reason: impl Into<String>) {
+        self.errors.push(ConfigError::Field { place: place.clone(), field: field.to_owned(), reason: reason.into() });
+    }
+
+    /// The errors from the first line to the last, those of imported files behind.
+    pub fn in_order(mut self, file: &str) -> Vec<ConfigError> {
+        self.errors.sort_by_key(|error| match error {
+            ConfigError::Syntax { place, .. } | ConfigError::Field { place, .. } => {
+                (&*place.file != file, place.file.clone(), place.line, place.column)
+            }
+            ConfigError::Option { .. } => (true, "".into(), 0, 0),
+        });
+        self.errors
+    }
+
+    /// Notes a warning.
+    pub fn warn(&mut self, place: &Place, field: &str, text: impl Into<String>) {
+        self.warnings.push(Warning { place: Some(place.clone()), field: field.to_owned(), text: text.into() });
+    }
+
+    /// Takes what was read; notes what was wrong.
+    pub fn take<T>(&mut self, field: &str, checked: Checked<T>) -> Option<T> {
+        checked.map_err(|problem| self.refuse(&problem.place, field, problem.reason)).ok()
+    }
+}
