@@ -3,7 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build test chart cluster-binaries e2e demo bench compare compare-page lint rules-json
+.PHONY: help deps build test chart cluster-binaries coredns e2e demo bench compare compare-page compare-dns compare-dns-page \
+  lint rules-json
 
 # nft, conntrack and others live in sbin, Go where its archive puts it: neither is in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
@@ -50,8 +51,14 @@ deps: ## Install the commands that tests and demo need (Debian)
 	  exit 1
 	fi
 	echo "Installing$$missing"
+	# Debian starts the services that come with a package; here only the programs are wanted.
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+	  trap '$(SUDO) rm -f /usr/sbin/policy-rc.d' EXIT
+	  printf '#!/bin/sh\nexit 101\n' | $(SUDO) install -m 755 /dev/stdin /usr/sbin/policy-rc.d
+	fi
 	$(SUDO) apt-get update -qq
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+	for package in $$missing; do $(SUDO) systemctl disable --quiet "$$package.service" >/dev/null 2>&1 || true; done
 
 build: ## Build the release binary
 	cargo build --release --locked
@@ -84,11 +91,11 @@ cluster-binaries: ## Build etcd, kube-apiserver and kube-proxy with Go, once; ta
 
 # What is built; nothing where there is no Go. Asked when a recipe runs, which is after the building.
 CLUSTER_BINARIES = $(shell tests/cluster/build.sh --built)
-# Their own variables (COMPARE_SIZES, E2E_AWAY_SECONDS, ...) reach tests and benchmarks through sudo, too.
+# Their own variables (COMPARE_SIZES, E2E_AWAY_SECONDS, DNS_BENCH_SECONDS, ...) reach tests and benchmarks through sudo, too.
 CLUSTER_ENV = PORTOLAN_REQUIRE_E2E=1 PORTOLAN_CLUSTER_BINARIES=$(CLUSTER_BINARIES) \
-  $(foreach name,$(filter COMPARE_% E2E_%,$(.VARIABLES)),$(name)=$($(name)))
+  $(foreach name,$(filter COMPARE_% E2E_% DNS_BENCH_%,$(.VARIABLES)),$(name)=$($(name)))
 
-e2e compare compare-page: TEST_ENV += $(CLUSTER_ENV)
+e2e compare compare-page compare-dns compare-dns-page: TEST_ENV += $(CLUSTER_ENV)
 # The nodes of the end-to-end tests run what the chart would run there.
 RENDERED_CHART := $(abspath $(TARGET_DIR))/e2e/chart.yaml
 e2e: TEST_ENV += PORTOLAN_E2E_CHART=$(RENDERED_CHART)
@@ -122,6 +129,19 @@ compare: deps cluster-binaries ## Measure beside the real kube-proxy; takes more
 compare-page: TEST_ENV += PORTOLAN_COMPARE=report
 compare-page: ## Write docs/comparison.md and its plots anew, of the results that are there
 	$(or $(CARGO_RUN),env $(TEST_ENV) cargo) bench --locked --bench compare
+
+coredns: ## Build CoreDNS with Go, once; takes a minute or two
+	@benches/dns/coredns/build.sh >/dev/null || [ $$? = 77 ]
+
+compare-dns: NEEDED += nsd:nsd knotd:knot dnsperf:dnsperf
+compare-dns: TEST_ENV += PORTOLAN_COMPARE=1 DNS_BENCH_COREDNS=$(shell benches/dns/coredns/build.sh --built)
+compare-dns: deps cluster-binaries coredns ## Measure DNS beside NSD, Knot DNS and CoreDNS; takes half an hour (DNS_BENCH_SECONDS=2 and others)
+	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
+	$(or $(CARGO_RUN),env $(TEST_ENV) cargo) bench --locked --bench dns
+
+compare-dns-page: TEST_ENV += PORTOLAN_COMPARE=report
+compare-dns-page: ## Write docs/dns-comparison.md and its plots anew, of the results that are there
+	$(or $(CARGO_RUN),env $(TEST_ENV) cargo) bench --locked --bench dns
 
 lint: ## Check format and lints
 	cargo fmt --check

@@ -12,6 +12,10 @@ mod usage;
 
 #[path = "../../tests/cluster/mod.rs"]
 mod cluster;
+#[path = "../common/figures.rs"]
+mod figures;
+#[path = "../common/processes.rs"]
+mod processes;
 
 use std::{env, fs};
 

@@ -17,8 +17,9 @@ use crate::{
     },
     objects::Objects,
     options::Options,
+    processes::processor_seconds,
     subject::{Program, Subject},
-    usage::{MemoryWatch, Peak, processor_seconds},
+    usage::{MemoryWatch, Peak},
 };
 
 /// How long a start or a change may take before something is wrong.

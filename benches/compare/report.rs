@@ -1,10 +1,11 @@
 //! The page and the plots, made of the results.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    figures::{figure, first_line, machine, quantile, ratio},
     measure::Measured,
     options::Options,
     plot::{Series, plot},
@@ -49,24 +50,12 @@ const UNJUDGED: [&str; 2] = ["peak memory of what it spawns", "single changes me
 impl Results {
     /// What this machine and the programs are.
     pub fn machine(kube_proxy: &Path) -> Vec<String> {
-        let first_line = |program: &str, arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
-            String::from_utf8_lossy(&output).lines().next().unwrap_or("unknown").to_owned()
-        };
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let module = include_str!("../../tests/cluster/go.mod");
         let kubernetes = module.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"));
         let kubernetes = kubernetes.and_then(|rest| rest.split_whitespace().next()).unwrap_or("unknown");
         let size = fs::metadata(kube_proxy).map_or(0, |metadata| metadata.len());
         vec![
-            format!(
-                "{} processors ({}), {}",
-                cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
-                model.trim_start_matches([' ', '\t', ':']),
-                meminfo.lines().next().unwrap_or("unknown").split_whitespace().collect::<Vec<_>>().join(" ")
-            ),
+            machine(),
             format!("{}; {}", first_line("uname", &["-sr"]), first_line("nft", &["--version"])),
             format!(
                 "kube-proxy and kube-apiserver {kubernetes} (static binaries, {:.0} MiB the former)",
@@ -223,27 +212,4 @@ impl Results {
             rate = options.churn_rate,
         )
     }
-}
-
-/// The value below which this part of all values lies (nearest rank).
-fn quantile(values: &[f64], part: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let rank = (part * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
-}
-
-/// Three digits that matter.
-fn figure(value: f64) -> String {
-    match value {
-        0.0 => "0".to_owned(),
-        v if v >= 100.0 => format!("{v:.0}"),
-        v if v >= 10.0 => format!("{v:.1}"),
-        v if v >= 1.0 => format!("{v:.2}"),
-        v => format!("{v:.3}"),
-    }
-}
-
-fn ratio(theirs: f64, ours: f64) -> String {
-    if ours == 0.0 { "-".to_owned() } else { figure(theirs / ours) }
 }

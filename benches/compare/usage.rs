@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     fs,
     sync::{
         Arc, Mutex,
@@ -8,6 +7,8 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
+
+use crate::processes::descendants;
 
 /// How often the children of a process are looked for.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -84,32 +85,4 @@ fn high_water(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-}
-
-/// Everything that a process started and that still runs. A child belongs to the thread that started it.
-fn descendants(process: u32) -> Vec<u32> {
-    let mut found = BTreeMap::new();
-    let mut waiting = vec![process];
-    while let Some(parent) = waiting.pop() {
-        let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { continue };
-        for thread in threads.flatten() {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
-                if found.insert(child, ()).is_none() {
-                    waiting.push(child);
-                }
-            }
-        }
-    }
-    found.into_keys().collect()
-}
-
-/// Seconds of processor time of a process and of its children that have ended, in user mode and in the kernel.
-pub fn processor_seconds(process: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in brackets, may hold anything; behind it the state is field 3, utime, stime, cutime, cstime 14 to 17.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap();
-    ticks as f64 / hertz as f64
 }

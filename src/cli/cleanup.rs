@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::takeover;
 use crate::{
-    kernel::{DataPlane, NetlinkDataPlane, kube_proxy},
+    kernel::{DataPlane, NetlinkDataPlane, kube_proxy, redirect},
     source::allocations::AllocationStore,
+    tables::{DNS_TABLE, TABLE},
 };
 
 const EXAMPLES: &str = "\
@@ -16,7 +17,8 @@ Examples:
   portolan cleanup --kube-proxy                   the rules of a kube-proxy that no longer runs
   ip netns exec trial portolan cleanup            in a namespace";
 
-/// Remove everything that Portolan made: its tables, and what it remembers of allocated addresses.
+/// Remove everything that Portolan made: its tables, the routing rules and routes of the redirect of cluster DNS, and what
+/// it remembers of allocated addresses.
 ///
 /// With --kube-proxy it removes what a kube-proxy left behind instead: the tables kube-proxy of nftables, and its chains
 /// in the tables of iptables. It does not work beside a living kube-proxy.
@@ -47,7 +49,11 @@ pub(super) fn run(args: &CleanupArgs) -> anyhow::Result<ExitCode> {
     let mut kernel = NetlinkDataPlane::open()?;
     kernel.remove()?;
     kernel.remove_standby()?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(redirect::remove())?;
     AllocationStore::new(&args.state_dir).remove()?;
-    println!("removed the tables ip {0} and ip6 {0}, and {1}", crate::tables::TABLE, args.state_dir.display());
+    println!(
+        "removed the tables {TABLE} and {DNS_TABLE} of ip and ip6, routing rules and routes, and {}",
+        args.state_dir.display()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -5,4 +5,5 @@ pub mod corefile;
 pub mod forward;
 pub mod names;
 pub mod process;
+pub mod redirect;
 pub mod serve;

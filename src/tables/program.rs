@@ -20,6 +20,8 @@ pub struct Program {
     pub fingerprint: String,
     /// What the settings chose; for the program's JSON form, which must say the same
     pub(super) choice: Choice,
+    /// The name of the table that the text declares
+    pub(super) table: &'static str,
 }
 
 /// What the settings chose for one family, where `rules/` leaves a choice.
@@ -79,23 +81,37 @@ impl Program {
             text.push_str(&line.replace(RULES_MARK, &format!("{:#010x}", choice.mark)));
             text.push('\n');
         }
-        let text = text.trim_start().to_owned();
+        Self::of_text(family, super::TABLE, text.trim_start(), choice)
+    }
+
+    /// A program with this text, its fingerprint in the comment of the table.
+    pub(super) fn of_text(family: Family, table: &'static str, text: &str, choice: Choice) -> Self {
         let fingerprint = format!("{:016x}", fnv1a(text.as_bytes()));
-        let open = opening(family, super::TABLE);
+        let open = opening(family, table);
         let mut with_comment = open.clone();
         let _ = writeln!(with_comment, "\tcomment \"{}{fingerprint}\"", super::PROGRAM_COMMENT);
-        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint, choice }
+        Self { family, text: text.replacen(&open, &with_comment, 1), fingerprint, choice, table }
     }
 
-    /// The text for a table of another name than [`super::TABLE`].
+    /// The text for a table of another name.
     pub fn for_table(&self, table: &str) -> String {
-        self.text.replacen(&opening(self.family, super::TABLE), &opening(self.family, table), 1)
+        self.text.replacen(&opening(self.family, self.table), &opening(self.family, table), 1)
     }
 
-    /// The names of the program's own chains, the same in both families.
+    /// The names of the data plane program's own chains, the same in both families.
     pub fn chains() -> impl Iterator<Item = &'static str> {
-        IPV4.lines().filter_map(|line| line.strip_prefix("\tchain ")?.strip_suffix(" {"))
+        chain_names(IPV4)
     }
+
+    /// The names of the chains of this program.
+    pub fn own_chains(&self) -> impl Iterator<Item = &str> {
+        chain_names(&self.text)
+    }
+}
+
+/// The chains that a text declares.
+fn chain_names(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("\tchain ")?.strip_suffix(" {"))
 }
 
 /// The line that opens a table.
@@ -104,6 +120,11 @@ fn opening(family: Family, table: &str) -> String {
 }
 
 impl Choice {
+    /// For a program in which nothing is left to choose but the mark.
+    pub fn only_mark(mark: u32) -> Self {
+        Self { pod: None, masquerade_all: false, mark }
+    }
+
     fn new(family: Family, settings: &Settings) -> Self {
         let pod = match &settings.detector {
             PodDetector::SourceRanges(ranges) => {

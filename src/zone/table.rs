@@ -21,16 +21,17 @@ pub(super) fn hash(key: &[u8]) -> u64 {
 /// recognised.
 #[derive(Clone, Debug)]
 pub(super) struct Table<V> {
-    root: Arc<Branch<V>>,
+    root: Branch<V>,
     len: usize,
 }
 
+/// The bits stand in the branch and not with the nodes, so that each level costs a look-up one access to memory.
 #[derive(Clone, Debug)]
 struct Branch<V> {
     /// Bit n is set if there is a node for n
     map: u32,
     /// In the order of their bits
-    nodes: Vec<Node<V>>,
+    nodes: Arc<[Node<V>]>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,12 +39,12 @@ enum Node<V> {
     Leaf(u64, V),
     /// Values that all have this hash
     Clash(u64, Arc<Vec<V>>),
-    Branch(Arc<Branch<V>>),
+    Branch(Branch<V>),
 }
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { root: Arc::new(Branch { map: 0, nodes: Vec::new() }), len: 0 }
+        Self { root: Branch { map: 0, nodes: Arc::new([]) }, len: 0 }
     }
 }
 
@@ -70,7 +71,7 @@ impl<V: Clone> Table<V> {
 
     /// Puts a value in the place of the one that `is` recognises, or beside all others. Returns the former.
     pub fn insert(&mut self, hash: u64, value: V, is: impl Fn(&V) -> bool) -> Option<V> {
-        let former = Arc::make_mut(&mut self.root).insert(0, hash, value, &is);
+        let former = self.root.insert(0, hash, value, &is);
         self.len += usize::from(former.is_none());
         former
     }
@@ -78,10 +79,10 @@ impl<V: Clone> Table<V> {
     /// Takes out the value that `is` recognises.
     pub fn remove(&mut self, hash: u64, is: impl Fn(&V) -> bool) -> Option<V> {
         // Looked for first, so that nothing is copied for a value that is not there.
-        self.get(hash, &is)?;
-        let former = Arc::make_mut(&mut self.root).remove(0, hash, &is);
-        self.len -= usize::from(former.is_some());
-        former
+        let former = self.get(hash, &is)?.clone();
+        self.root.remove(0, hash, &is);
+        self.len -= 1;
+        Some(former)
     }
 
     /// Calls `take` with every value, in the order of their hashes: of no meaning, to be sorted before it is seen.
@@ -105,18 +106,8 @@ impl<V> Branch<V> {
         (self.map & bit != 0).then(|| self.place(bit))
     }
 
-    /// Adds a node where there is none.
-    fn add(&mut self, shift: u32, hash: u64, node: Node<V>) {
-        let bit = Self::bit(hash, shift);
-        let at = self.place(bit);
-        self.map |= bit;
-        // There are many small branches: spare room in each would add up.
-        self.nodes.reserve_exact(1);
-        self.nodes.insert(at, node);
-    }
-
     fn for_each<'a>(&'a self, take: &mut impl FnMut(&'a V)) {
-        for node in &self.nodes {
+        for node in &*self.nodes {
             match node {
                 Node::Leaf(_, value) => take(value),
                 Node::Clash(_, values) => values.iter().for_each(&mut *take),
@@ -127,14 +118,32 @@ impl<V> Branch<V> {
 }
 
 impl<V: Clone> Branch<V> {
+    /// A branch with one node, which is none itself.
+    fn with(shift: u32, hash: u64, node: Node<V>) -> Self {
+        Self { map: Self::bit(hash, shift), nodes: Arc::new([node]) }
+    }
+
+    /// Adds a node where there is none.
+    fn add(&mut self, shift: u32, hash: u64, node: Node<V>) {
+        let bit = Self::bit(hash, shift);
+        let (before, after) = self.nodes.split_at(self.place(bit));
+        self.nodes = before.iter().cloned().chain([node]).chain(after.iter().cloned()).collect();
+        self.map |= bit;
+    }
+
     fn insert(&mut self, shift: u32, hash: u64, value: V, is: &impl Fn(&V) -> bool) -> Option<V> {
         let Some(at) = self.find(hash, shift) else {
             self.add(shift, hash, Node::Leaf(hash, value));
             return None;
         };
-        match &mut self.nodes[at] {
-            Node::Branch(branch) => Arc::make_mut(branch).insert(shift + BITS, hash, value, is),
+        let node = &mut Arc::make_mut(&mut self.nodes)[at];
+        match node {
+            Node::Branch(branch) => branch.insert(shift + BITS, hash, value, is),
             Node::Leaf(own, former) if *own == hash && is(former) => Some(std::mem::replace(former, value)),
+            Node::Leaf(own, former) if *own == hash => {
+                *node = Node::Clash(hash, Arc::new(vec![former.clone(), value]));
+                None
+            }
             Node::Clash(own, values) if *own == hash => {
                 let values = Arc::make_mut(values);
                 match values.iter_mut().find(|former| is(former)) {
@@ -145,54 +154,40 @@ impl<V: Clone> Branch<V> {
                     }
                 }
             }
-            Node::Leaf(own, former) if *own == hash => {
-                let values = vec![former.clone(), value];
-                self.nodes[at] = Node::Clash(hash, Arc::new(values));
-                None
-            }
             Node::Leaf(own, _) | Node::Clash(own, _) => {
                 // Two hashes that differ part at some level below.
-                let own = *own;
-                let below = Arc::new(Branch { map: 0, nodes: Vec::new() });
-                let former = std::mem::replace(&mut self.nodes[at], Node::Branch(below));
-                if let Node::Branch(below) = &mut self.nodes[at] {
-                    let below = Arc::make_mut(below);
-                    below.add(shift + BITS, own, former);
-                    below.insert(shift + BITS, hash, value, is);
-                }
+                let mut below = Branch::with(shift + BITS, *own, node.clone());
+                below.insert(shift + BITS, hash, value, is);
+                *node = Node::Branch(below);
                 None
             }
         }
     }
 
-    fn remove(&mut self, shift: u32, hash: u64, is: &impl Fn(&V) -> bool) -> Option<V> {
-        let at = self.find(hash, shift)?;
-        match &mut self.nodes[at] {
-            Node::Leaf(own, value) if *own == hash && is(value) => {
-                self.map &= !Self::bit(hash, shift);
-                match self.nodes.remove(at) {
-                    Node::Leaf(_, value) => Some(value),
-                    _ => None,
-                }
-            }
-            Node::Clash(own, values) if *own == hash => {
-                let position = values.iter().position(is)?;
-                let values = Arc::make_mut(values);
-                let value = values.remove(position);
+    /// Takes out a value that is there.
+    fn remove(&mut self, shift: u32, hash: u64, is: &impl Fn(&V) -> bool) {
+        let Some(at) = self.find(hash, shift) else { return };
+        if let Node::Leaf(..) = &self.nodes[at] {
+            let (before, after) = (&self.nodes[..at], &self.nodes[at + 1..]);
+            self.nodes = before.iter().chain(after).cloned().collect();
+            self.map &= !Self::bit(hash, shift);
+            return;
+        }
+        let node = &mut Arc::make_mut(&mut self.nodes)[at];
+        // The shape depends on what is in the table, not on what once was: what has one value left is a leaf again.
+        match node {
+            Node::Leaf(..) => {}
+            Node::Clash(_, values) => {
+                Arc::make_mut(values).retain(|value| !is(value));
                 if let [last] = &values[..] {
-                    self.nodes[at] = Node::Leaf(hash, last.clone());
+                    *node = Node::Leaf(hash, last.clone());
                 }
-                Some(value)
             }
-            Node::Leaf(..) | Node::Clash(..) => None,
             Node::Branch(branch) => {
-                let below = Arc::make_mut(branch);
-                let value = below.remove(shift + BITS, hash, is);
-                // The shape depends on what is in the table, not on what once was.
-                if let [only @ (Node::Leaf(..) | Node::Clash(..))] = &below.nodes[..] {
-                    self.nodes[at] = only.clone();
+                branch.remove(shift + BITS, hash, is);
+                if let [only @ (Node::Leaf(..) | Node::Clash(..))] = &*branch.nodes {
+                    *node = only.clone();
                 }
-                value
             }
         }
     }

@@ -125,11 +125,28 @@ fn cleanup_removes_what_is_ours_and_only_that() {
     assert!(sandbox.path("state").exists());
     sandbox
         .nft("table ip portolan-standby { }\ntable ip6 portolan-standby { }\ntable inet theirs {\nchain c {\n}\n}\n");
+    // What a redirect of cluster DNS left behind, under numbers that are not today's.
+    sandbox.nft("table ip portolan-dns { }\ntable ip6 portolan-dns { }\n");
+    for rules in [
+        "rule add pref 77 fwmark 0x40000/0x40000 lookup 4711 proto 53",
+        "-6 rule add pref 77 fwmark 0x40000/0x40000 lookup 4711 proto 53",
+        "rule add pref 78 fwmark 0x40000/0x40000 lookup 4711",
+        "route add local 10.96.0.10 dev lo table 4711 proto 53",
+        "route add local 10.96.0.11 dev lo table 4711",
+        "-6 route add local fd00:96::a dev lo table 4711 proto 53",
+    ] {
+        sandbox.ok("ip", &rules.split(' ').collect::<Vec<_>>());
+    }
     let state = sandbox.state();
     for _ in 0..2 {
         sandbox.bare(&["cleanup", "--state-dir", &state]).expect(0);
         assert_eq!(sandbox.ruleset(), "table inet theirs {\n\tchain c {\n\t}\n}\n");
         assert!(!sandbox.path("state").exists());
+        let ip = |words: &str| sandbox.ok("ip", &words.split(' ').collect::<Vec<_>>());
+        let rules = ip("rule show") + &ip("-6 rule show");
+        assert!(!rules.contains("77:") && rules.contains("78:"), "{rules}");
+        assert_eq!(ip("route show table 4711").trim(), "local 10.96.0.11 dev lo scope host");
+        assert_eq!(ip("-6 route show table 4711").trim(), "");
     }
 }
 

@@ -14,4 +14,5 @@ mod kube_proxy;
 mod monitor;
 mod namespace;
 mod owned;
+mod redirect;
 mod tables;

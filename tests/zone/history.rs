@@ -87,7 +87,9 @@ proptest! {
             }
         }
         let mut fresh = start(choice);
-        left.values().rev().for_each(|object| drop(fresh.put(object)));
+        for object in left.values().rev() {
+            fresh.put(object);
+        }
         let (incremental, fresh) = (builder.publish(State::Synced, 1), fresh.publish(State::Synced, 1));
         prop_assert_eq!(incremental.listing(), fresh.listing());
         prop_assert_eq!(file::encode(&incremental, 7), file::encode(&fresh, 7));
@@ -100,7 +102,9 @@ proptest! {
         prop_assert_eq!(saved.snapshot.listing(), incremental.listing());
         prop_assert_eq!(file::encode(&saved.snapshot, 7), bytes);
 
-        left.into_keys().for_each(|(kind, namespace, name)| drop(builder.remove(kind, &namespace, &name)));
+        for (kind, namespace, name) in left.into_keys() {
+            builder.remove(kind, &namespace, &name);
+        }
         prop_assert_eq!(builder.publish(State::Synced, 1).listing(), start(choice).publish(State::Synced, 1).listing());
         prop_assert_eq!(builder.held(), 0, "something of what is gone was kept");
     }

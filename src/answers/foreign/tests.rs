@@ -9,6 +9,9 @@ const A: u16 = 1;
 const CNAME: u16 = 5;
 const SOA: u16 = 6;
 const OPT: u16 = 41;
+/// NAPTR, CERT, SMIMEA, CSYNC, SVCB, HTTPS, CAA, ANAME: what their fields mean is for clients to judge, we pass them on as they
+/// are (RFC 3597). The oracle judges, so it gets them under a private type.
+const PICKY: [u16; 8] = [35, 37, 53, 62, 64, 65, 257, 65305];
 
 fn question() -> Question {
     Question { name: NAME.into(), qtype: Rtype::A, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
@@ -59,8 +62,12 @@ fn check(foreign: &Foreign) -> Oracle {
     assert_eq!(usize::from(answer + authority + additional), foreign.ttls().len());
     // Whatever times to live are put in, it stays readable.
     let mut wire = foreign.wire().to_vec();
-    for &at in foreign.ttls() {
-        wire[usize::from(at)..][..4].copy_from_slice(&[0x7f; 4]);
+    for at in foreign.ttls().iter().map(|at| usize::from(*at)) {
+        wire[at..at + 4].copy_from_slice(&[0x7f; 4]);
+        let rtype = &mut wire[at - 4..at - 2];
+        if PICKY.contains(&u16::from_be_bytes([rtype[0], rtype[1]])) {
+            rtype.copy_from_slice(&[0xff, 0]);
+        }
     }
     let oracle = Oracle::from_vec(&wire).unwrap_or_else(|error| panic!("{error}: {wire:02x?}"));
     let sections = [&oracle.answers, &oracle.authorities, &oracle.additionals];

@@ -313,19 +313,27 @@ impl Shared {
 
     /// Keeps the upstreams as their files say, and looks for loops. Does not end.
     async fn follow(self: Arc<Self>, mut watch: ManifestWatch) {
-        let mut changed = self.zones.clone();
+        let mut due = self.zones.clone();
         loop {
             let probes = async {
                 if self.detect_loops {
-                    futures_util::future::join_all(changed.iter().map(|zone| self.probes.probe(zone))).await;
+                    futures_util::future::join_all(due.iter().map(|zone| self.probes.probe(zone))).await;
                 }
                 tokio::time::sleep(LOOP_RECHECK).await;
             };
-            changed = tokio::select! {
-                () = watch.changed() => self.set_upstreams(),
-                () = self.own_changed.notified() => self.set_upstreams(),
-                () = probes => self.looping(),
+            let changed = tokio::select! {
+                () = watch.changed() => Some(self.set_upstreams()),
+                () = self.own_changed.notified() => Some(self.set_upstreams()),
+                () = probes => None,
             };
+            match changed {
+                // Probes that this cut short are sent again.
+                Some(changed) => {
+                    due.retain(|zone| !changed.iter().any(|other| Arc::ptr_eq(zone, other)));
+                    due.extend(changed);
+                }
+                None => due = self.looping(),
+            }
         }
     }
 

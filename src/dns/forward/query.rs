@@ -103,3 +103,33 @@ pub fn set_id(octets: &mut [u8], id: u16) {
 pub fn id(octets: &[u8]) -> Option<u16> {
     octets.first_chunk().map(|field| u16::from_be_bytes(*field))
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::base::{Rtype, iana::Class};
+
+    use super::*;
+    use crate::answers::query::Query;
+
+    #[test]
+    fn a_query_of_ours_is_known_by_its_mark() {
+        let question = Question {
+            name: b"\x01a\0".as_slice().into(),
+            qtype: Rtype::A,
+            qclass: Class::IN,
+            dnssec_ok: true,
+            checking_disabled: true,
+        };
+        let (ours, other) = (Hop::new(), Hop::new());
+        let octets = write(&question, true, Opt::Named(ours));
+        let query = Query::parse(&octets).unwrap();
+        assert_eq!(query.question(), question);
+        let edns = query.edns.unwrap();
+        assert_eq!((edns.size, edns.version), (UDP_SIZE, 0));
+        assert!(ours.is_in(&edns) && !other.is_in(&edns));
+        let octets = write(&question, true, Opt::Nameless);
+        assert!(!ours.is_in(&Query::parse(&octets).unwrap().edns.unwrap()));
+        let octets = write(&question, true, Opt::None);
+        assert!(Query::parse(&octets).unwrap().edns.is_none());
+    }
+}

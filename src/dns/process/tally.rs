@@ -42,7 +42,7 @@ pub const RCODES: [(&str, OptRcode); 7] = [
     ("BADVERS", OptRcode::BADVERS),
 ];
 /// What answers are made from, as CoreDNS calls it.
-pub const PLUGINS: [&str; 4] = ["", "any", "kubernetes", "forward"];
+pub const PLUGINS: [&str; 9] = ["", "any", "kubernetes", "forward", "acl", "chaos", "template", "hosts", "file"];
 pub const PROTOCOLS: [&str; 2] = ["udp", "tcp"];
 pub const FAMILIES: [&str; 2] = ["1", "2"];
 /// Upper limits of durations, in seconds: 0.00025 times powers of two.
@@ -173,5 +173,10 @@ fn plugin(source: Source) -> usize {
         Source::Any => 1,
         Source::Cluster => 2,
         Source::Forward => 3,
+        Source::Acl => 4,
+        Source::Chaos => 5,
+        Source::Template => 6,
+        Source::Hosts => 7,
+        Source::File => 8,
     }
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::{
     decode::{self, Names},
-    encode::{write_address_key, write_comment, write_element},
+    encode::{write_address_key, write_comment, write_element, write_frontend_key},
     pick::write_pick_rule,
     socket::{Fault, NetfilterSocket, Refusal},
     uapi::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     kernel::KernelError,
-    model::Family,
+    model::{Family, Frontend},
     tables::{Container, Element, PickChain},
 };
 
@@ -198,6 +198,14 @@ impl<'a> Batch<'a> {
             });
             self.subjects.push(Subject::Text(format!("deleting clients of {} {map}", family.nft())));
         }
+    }
+
+    /// Adds or deletes one element of a set whose keys are frontends. With a timeout it ends by itself after so many
+    /// milliseconds; adding one that is there changes nothing.
+    pub fn frontend(&mut self, operation: Operation, set: &str, frontend: &Frontend, timeout: Option<u64>) {
+        let family = Family::of(frontend.address);
+        self.list(operation, family, set, |w, _| write_frontend_key(w, frontend, timeout));
+        self.subjects.push(Subject::Text(format!("{} of {} {set}", frontend.address, family.nft())));
     }
 
     /// Writes one message with the list of elements that `write` appends. Returns where the message starts, and where

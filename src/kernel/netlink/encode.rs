@@ -10,8 +10,8 @@ use netlink_packet_netfilter::nftables::{SetElementFlags, Verdict};
 use super::{
     uapi::{
         NF_DROP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
-        NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
-        UDATA_COMMENT,
+        NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_TIMEOUT, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN,
+        NFTA_VERDICT_CODE, UDATA_COMMENT,
     },
     wire::{Writer, pad, push_address},
 };
@@ -54,6 +54,16 @@ fn write_range(writer: &mut Writer, range: &IpRange) {
 /// Appends the list entry whose key is one address.
 pub(crate) fn write_address_key(writer: &mut Writer, address: IpAddr) {
     writer.nested(NFTA_LIST_ELEM, |w| write_key(w, NFTA_SET_ELEM_KEY, |bytes| push_address(bytes, address)));
+}
+
+/// Appends the list entry whose key is a frontend. With a timeout it ends by itself after so many milliseconds.
+pub(crate) fn write_frontend_key(writer: &mut Writer, frontend: &Frontend, timeout: Option<u64>) {
+    writer.nested(NFTA_LIST_ELEM, |w| {
+        write_key(w, NFTA_SET_ELEM_KEY, |bytes| push_frontend(bytes, frontend));
+        if let Some(timeout) = timeout {
+            w.attribute(NFTA_SET_ELEM_TIMEOUT, &timeout.to_be_bytes());
+        }
+    });
 }
 
 const INTERVAL_END: SetElementFlags = SetElementFlags::IntervalEnd;

@@ -51,7 +51,7 @@ impl Known {
                 self.0.insert(key.clone(), load_and_read(socket, &scratch(table), program)?);
             }
             let actual = match existing.contains_key(&program.family) {
-                true => read(&mut Reader { socket, table }, program.family)?,
+                true => read(&mut Reader { socket, table }, program)?,
                 false => Shapes::new(),
             };
             let wanted = self.0.get(&key).into_iter().flatten();
@@ -73,7 +73,7 @@ fn load_and_read(socket: &mut NetfilterSocket, scratch: &str, program: &Program)
     let table = format!("table {} {scratch}", program.family.nft());
     let text = program.for_table(scratch).replacen('\n', "\n\tflags dormant\n", 1);
     nft::run(&format!("{table}\ndelete {table}\n{text}"), false, attempt)?;
-    let shapes = read(&mut Reader { socket, table: scratch }, program.family);
+    let shapes = read(&mut Reader { socket, table: scratch }, program);
     let mut batch = Batch::new(socket, scratch);
     batch.delete_table(program.family);
     batch.send(socket, attempt)?;
@@ -81,8 +81,9 @@ fn load_and_read(socket: &mut NetfilterSocket, scratch: &str, program: &Program)
 }
 
 /// Reads the shapes of the program's own chains.
-fn read(reader: &mut Reader<'_>, family: Family) -> Result<Shapes, KernelError> {
-    let own: BTreeSet<&str> = Program::chains().collect();
+fn read(reader: &mut Reader<'_>, program: &Program) -> Result<Shapes, KernelError> {
+    let family = program.family;
+    let own: BTreeSet<&str> = program.own_chains().collect();
     let base = |attributes: Attributes<'_>| {
         [NFTA_CHAIN_HOOK, NFTA_CHAIN_TYPE, NFTA_CHAIN_POLICY]
             .map(|kind| attributes.get(kind).unwrap_or_default().to_owned())

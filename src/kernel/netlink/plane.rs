@@ -29,7 +29,7 @@ use crate::{
 /// affinity groups of [`DataPlane::commit`] run `nft`, which works in the *calling* thread's namespace: use the value
 /// only from threads of the namespace it was opened in.
 pub struct NetlinkDataPlane {
-    pub(super) socket: NetfilterSocket,
+    pub(in crate::kernel) socket: NetfilterSocket,
     /// The name of the tables that work is done on: `base`, or that of the standby
     pub(super) table: String,
     pub(super) base: String,
@@ -156,7 +156,7 @@ impl NetlinkDataPlane {
         self.nft(&text, "installing the program")
     }
 
-    pub(super) fn reader(&mut self) -> Reader<'_> {
+    pub(in crate::kernel) fn reader(&mut self) -> Reader<'_> {
         Reader { socket: &mut self.socket, table: &self.table }
     }
 }

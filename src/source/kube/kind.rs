@@ -13,12 +13,12 @@ pub enum Kind {
     ServiceCidr,
     /// core/v1 Node, the own one
     Node,
-    /// core/v1 Pod, all of them; only for names of pods that are checked
+    /// core/v1 Pod, all of them: only for names of Pods that are there (`pods verified`)
     Pod,
 }
 
 impl Kind {
-    /// The kinds that the data plane needs.
+    /// The kinds that the data plane is made of.
     pub const ALL: [Kind; 5] = [Kind::Service, Kind::EndpointSlice, Kind::Namespace, Kind::ServiceCidr, Kind::Node];
 
     /// The kind, as manifests spell it.

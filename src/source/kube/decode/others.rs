@@ -3,7 +3,7 @@ use super::{
     meta::metadata,
 };
 use crate::objects::{
-    Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIp, PodStatus, ServiceCidr, ServiceCidrSpec, Taint,
+    Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec, Taint,
 };
 
 /// core/v1 Namespace.
@@ -101,45 +101,6 @@ fn node_address(message: &[u8]) -> Result<NodeAddress, WireError> {
             1 => address.type_ = field.text()?,
             2 => address.address = field.text()?,
             _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(address)
-}
-
-/// core/v1 Pod: what its names are made of, which is its addresses and whether it lives.
-pub fn pod(message: &[u8]) -> Result<Pod, WireError> {
-    let mut pod = Pod::default();
-    each(message, |field| {
-        match field.number {
-            1 => pod.metadata = field.message(metadata)?,
-            3 => pod.status = field.message(pod_status)?,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(pod)
-}
-
-fn pod_status(message: &[u8]) -> Result<PodStatus, WireError> {
-    let mut status = PodStatus::default();
-    each(message, |field| {
-        match field.number {
-            1 => status.phase = field.optional_text()?,
-            6 => status.pod_ip = field.optional_text()?,
-            12 => status.pod_ips.push(field.message(pod_ip)?),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(status)
-}
-
-fn pod_ip(message: &[u8]) -> Result<PodIp, WireError> {
-    let mut address = PodIp::default();
-    each(message, |field| {
-        if field.number == 1 {
-            address.ip = field.text()?;
         }
         Ok(())
     })?;

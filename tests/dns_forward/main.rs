@@ -1,0 +1,6 @@
+//! Forwarding, against upstreams that misbehave, on real sockets (section 2).
+
+mod asking;
+mod bench;
+mod keeping;
+mod upstream;
