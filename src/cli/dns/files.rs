@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use tracing::warn;
 
@@ -122,15 +119,71 @@ fn key(object: &Object) -> Key {
     (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
 }
 
-/// Where no manifest is a Namespace, those exist that objects are in.
+/// Namespaces that nobody writes down: those that objects are in, and those that a cluster begins with.
 fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
-    if given.iter().any(|located| matches!(located.object, Object::Namespace(_))) {
-        return;
+    let of_objects = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
+    for name in of_objects.chain(["default", "kube-system"]) {
+        let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
+        let namespace = Object::Namespace(Namespace { metadata });
+        objects.entry(key(&namespace)).or_insert(namespace);
     }
-    let named: BTreeSet<String> =
-        given.iter().map(|located| located.object.namespace().to_owned()).filter(|name| !name.is_empty()).collect();
-    for name in named {
-        let metadata = Metadata { name: name.clone(), ..Metadata::default() };
-        objects.insert(("Namespace", String::new(), name), Object::Namespace(Namespace { metadata }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::dns::corefile::parse;
+
+    const FIXTURES: &str = include_str!("../../../tests/dns/fixtures.json");
+
+    /// A server block with the cluster's names.
+    fn names() -> Names {
+        let text = ".:53 {\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n pods verified\n}\n}\n";
+        let (config, _) = parse(text, "Corefile", &|_| None, &|_| Err("nothing".to_owned())).unwrap();
+        Names::new(&config)
+    }
+
+    fn listing(names: &Names) -> Vec<String> {
+        names.served().load().iter().flat_map(|(_, snapshot)| snapshot.listing()).collect()
+    }
+
+    fn from_manifests(manifests: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("objects.yaml"), manifests).unwrap();
+        let input = InputArgs {
+            manifests: vec![folder.path().to_owned()],
+            service_cidr: Vec::new(),
+            load_balancer_pool: Vec::new(),
+            state_dir: folder.path().join("state"),
+        };
+        let mut names = names();
+        ManifestNames::new(input).apply(&mut names);
+        listing(&names)
+    }
+
+    /// The control plane makes what is missing; what manifests say as a cluster would is answered as they say it.
+    #[tokio::test]
+    async fn a_whole_cluster_has_the_names_it_would_have_with_an_api_server() {
+        let mut direct = names();
+        let read = manifests::read_text("fixtures.json".as_ref(), FIXTURES);
+        read.objects.iter().for_each(|located| direct.put(&located.object));
+        direct.synced();
+        let (direct, from_manifests) = (listing(&direct), from_manifests(FIXTURES));
+        let only = |a: &[String], b: &[String]| a.iter().filter(|line| !b.contains(line)).cloned().collect::<Vec<_>>();
+        assert_eq!(only(&direct, &from_manifests), [""; 0], "missing");
+        assert_eq!(only(&from_manifests, &direct), [""; 0], "too much");
+    }
+
+    #[tokio::test]
+    async fn namespaces_are_there_without_being_written_down() {
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: quiet}\nspec: {clusterIP: None}\n";
+        let listing = from_manifests(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\n{service}"));
+        let namespaces: Vec<&String> = listing.iter().filter(|line| line.ends_with(" namespace")).collect();
+        assert_eq!(
+            namespaces,
+            ["default namespace", "kube-system namespace", "quiet namespace", "shop namespace"]
+        );
     }
 }
