@@ -10,7 +10,7 @@ use portolan::{
 };
 
 /// Kubernetes objects, as a List.
-const FIXTURES: &str = include_str!("fixtures.json");
+pub const FIXTURES: &str = include_str!("fixtures.json");
 
 /// Serial of the zones.
 pub const SERIAL: u32 = 1_790_000_000;
