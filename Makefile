@@ -3,8 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build test chart cluster-binaries coredns e2e demo bench compare compare-page compare-dns compare-dns-page \
-  lint rules-json
+.PHONY: help deps build test fuzz chart cluster-binaries coredns e2e demo bench compare compare-page compare-dns \
+  compare-dns-page lint rules-json
 
 # nft, conntrack and others live in sbin, Go where its archive puts it: neither is in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
@@ -73,6 +73,28 @@ else
 	echo "There is neither root nor sudo without a password. Of the tests that need it these were SKIPPED:"
 	grep SKIPPED "$$log" || echo "none"
 endif
+
+# Everything of the fuzzers is in here, what they found in the folder `crashes` of a target.
+FUZZ_DIR := $(abspath $(TARGET_DIR))/fuzz
+FUZZ_TARGETS ?= query upstream corefile
+FUZZ_SECONDS ?= 30
+
+fuzz: ## Feed the parsers of DNS what nobody would write (FUZZ_SECONDS=30 each, FUZZ_TARGETS=query and others)
+	@FUZZ_SEEDS=$(FUZZ_DIR)/seeds cargo test --quiet --locked --test fuzz_seeds
+	(cd fuzz && CARGO_TARGET_DIR=$(FUZZ_DIR) cargo build --release --locked)
+	for target in $(FUZZ_TARGETS); do
+	  own=$(FUZZ_DIR)/$$target
+	  mkdir -p "$$own/corpus" "$$own/crashes"
+	  echo "Fuzzing $$target for $(FUZZ_SECONDS) seconds"
+	  if ! $(FUZZ_DIR)/*/release/$$target "$$own/corpus" $(FUZZ_DIR)/seeds/$$target -max_total_time=$(FUZZ_SECONDS) \
+	    -timeout=10 -rss_limit_mb=1024 -max_len=4096 -artifact_prefix="$$own/crashes/" -print_final_stats=1 >"$$own/log" 2>&1; then
+	    tail -n 60 "$$own/log" >&2
+	    echo "make fuzz: $$target failed. Its input is in $$own/crashes; $$own/log has the whole story. Once more:" >&2
+	    echo "  $$(echo $(FUZZ_DIR)/*/release/$$target) $$own/crashes/..." >&2
+	    exit 1
+	  fi
+	  grep -E 'number_of_executed_units|peak_rss_mb' "$$own/log"
+	done
 
 chart: ## Check the Helm chart: lint, every combination of its switches, its table of values (needs Go)
 	@if ! command -v go >/dev/null; then
