@@ -167,6 +167,7 @@ compare-dns-page: ## Write docs/dns-comparison.md and its plots anew, of the res
 
 lint: ## Check format and lints
 	cargo fmt --check
+	(cd fuzz && cargo fmt --check)
 	cargo clippy --locked --all-targets -- -D warnings
 
 rules-json: UPDATE_EXPECT := 1

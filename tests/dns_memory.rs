@@ -73,7 +73,10 @@ fn apply(change: u32, names: &mut Names) {
             names.remove("Namespace", "", &old_namespace);
         }
         _ => {
-            names.put(&make::pod(&format!("shop/{name}"), json!({"podIP": ip, "podIPs": [{"ip": ip}], "phase": "Running"})));
+            names.put(&make::pod(
+                &format!("shop/{name}"),
+                json!({"podIP": ip, "podIPs": [{"ip": ip}], "phase": "Running"}),
+            ));
             names.remove("Pod", "shop", &old_name);
         }
     }

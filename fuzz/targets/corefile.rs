@@ -14,8 +14,12 @@ fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(input);
     let environment = |name: &str| (name != "X").then(|| "10.0.0.1 {".to_owned());
     let import = |path: &std::path::Path| match path.to_str() {
-        Some(name) if name.contains('*') => Ok(vec![Imported { name: "a".to_owned(), text: "errors\nimport b\n".to_owned() }]),
-        Some(name) if name.ends_with('b') => Ok(vec![Imported { name: "b".to_owned(), text: "import a*\n".to_owned() }]),
+        Some(name) if name.contains('*') => {
+            Ok(vec![Imported { name: "a".to_owned(), text: "errors\nimport b\n".to_owned() }])
+        }
+        Some(name) if name.ends_with('b') => {
+            Ok(vec![Imported { name: "b".to_owned(), text: "import a*\n".to_owned() }])
+        }
         _ => Err("there is nothing".to_owned()),
     };
     let read = || parse(&text, "Corefile", &environment, &import);

@@ -48,7 +48,8 @@ fuzz_target!(|input: &[u8]| {
 fn finish(mut pending: Pending, message: &[u8], age: Duration, out: &mut [u8]) -> usize {
     let seconds = Duration::from_secs;
     let stale = ServeStale { window: seconds(3600), wait: seconds(0), ttl: 30, recheck: seconds(5) };
-    let cache = Cache::new(CacheOptions { octets: 65536, stale: Some(stale), ..CacheOptions::default() }, Arc::default());
+    let cache =
+        Cache::new(CacheOptions { octets: 65536, stale: Some(stale), ..CacheOptions::default() }, Arc::default());
     let now = Instant::now();
     for _ in 0..20 {
         let question = pending.question.clone();

@@ -119,7 +119,11 @@ impl Feed for Alternating<'_> {
         }
         let change = self.changes.fetch_add(1, Relaxed);
         self.states[change as usize % 2].iter().for_each(|slice| names.put(slice));
-        if self.begun { names.publish() } else { names.synced() }
+        if self.begun {
+            names.publish()
+        } else {
+            names.synced()
+        }
         self.begun = true;
     }
 
@@ -152,10 +156,14 @@ fn no_answer_is_of_two_states() {
         // Ends the process also when an assertion fails, or the scope would wait for it for ever.
         let stop = stop.drop_guard();
         eventually("names change", || changes.load(Relaxed) > 0);
-        let asking: Vec<_> = (0..3).map(|which| scope.spawn({
-            let (changes, failed) = (&changes, &failed);
-            move || ask(server, which, changes, failed)
-        })).collect();
+        let asking: Vec<_> = (0..3)
+            .map(|which| {
+                scope.spawn({
+                    let (changes, failed) = (&changes, &failed);
+                    move || ask(server, which, changes, failed)
+                })
+            })
+            .collect();
         let wrong: Vec<String> =
             asking.into_iter().filter_map(|asking| asking.join().expect("a client").err()).collect();
         drop(stop);

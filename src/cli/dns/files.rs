@@ -178,12 +178,11 @@ mod tests {
 
     #[tokio::test]
     async fn namespaces_are_there_without_being_written_down() {
-        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: quiet}\nspec: {clusterIP: None}\n";
-        let listing = from_manifests(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\n{service}"));
+        let service =
+            "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: quiet}\nspec: {clusterIP: None}\n";
+        let listing =
+            from_manifests(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\n{service}"));
         let namespaces: Vec<&String> = listing.iter().filter(|line| line.ends_with(" namespace")).collect();
-        assert_eq!(
-            namespaces,
-            ["default namespace", "kube-system namespace", "quiet namespace", "shop namespace"]
-        );
+        assert_eq!(namespaces, ["default namespace", "kube-system namespace", "quiet namespace", "shop namespace"]);
     }
 }
