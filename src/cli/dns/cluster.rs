@@ -72,8 +72,9 @@ impl Feed for ClusterNames {
         }
     }
 
-    fn restart(&mut self, config: &DnsConfig) {
+    fn restart(&mut self, config: &DnsConfig) -> Result<(), String> {
         *self = Self::new(self.server.clone(), config);
+        Ok(())
     }
 
     fn missing(&self) -> Vec<String> {

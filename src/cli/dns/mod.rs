@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::RunArgs;
 use crate::{
     config::{Config, dns::DnsConfig},
-    dns::process::{self, Options, Source},
+    dns::process::{self, DnsMetrics, Options, Source},
     source::kube,
 };
 use cluster::ClusterNames;
@@ -89,7 +89,8 @@ async fn begin(config: Config) -> anyhow::Result<()> {
     // Manifests are read again in no time: a file would only bring back what they do not say any more.
     let snapshot_file = dns.dns_snapshot_file.0.clone().filter(|_| !standalone);
     let workers = if dns.dns_threads == 0 { cores } else { usize::from(dns.dns_threads) };
-    let options = Options { workers, snapshot_file, mark: None };
+    let metrics = DnsMetrics::new(true).into();
+    let options = Options { workers, snapshot_file, redirect: None, metrics };
     if standalone {
         let mut feed = ManifestNames::new(config.input.clone());
         return Ok(process::run(&options, &mut settings, &mut feed, stop).await?);

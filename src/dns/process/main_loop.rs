@@ -16,6 +16,7 @@ use super::{
     endpoints::{Endpoints, Told},
     listening::{self, BindFailure},
     metrics::{DnsMetrics, Observed, ObservedCache, Scene},
+    node::Node,
     querylog::QueryLog,
     responder::{Current, Group},
     scene,
@@ -26,10 +27,12 @@ use crate::{
     config::dns::DnsConfig,
     dns::{
         cache::CacheStats,
-        forward::{ForwardStats, Forwarder, Hop, Own, Surroundings},
+        forward::{Forwarder, Hop, Own, Surroundings},
         names::Names,
-        serve::{Limits, Serving},
+        redirect::DNS_PORT,
+        serve::{Limits, Serving, socket::wildcard},
     },
+    kernel::KernelError,
     zone::State,
 };
 
@@ -45,12 +48,23 @@ pub enum Failure {
     /// Threads or files
     #[error("cannot start the workers: {0}")]
     Workers(std::io::Error),
+    /// The kernel, at the start
+    #[error("cannot redirect this node's queries: {0}")]
+    Redirect(#[from] KernelError),
 }
 
 /// Sockets, and who answers on them.
 struct Running {
     group: Arc<Group>,
     serving: Serving,
+    tallies: Arc<Tallies>,
+    labels: (String, Vec<String>),
+}
+
+/// The redirect of this node's queries, and who answers them.
+struct Here {
+    node: Node,
+    group: Arc<Group>,
     tallies: Arc<Tallies>,
     labels: (String, Vec<String>),
 }
@@ -64,8 +78,10 @@ struct Process<'a> {
     names: Names,
     forwarders: Forwarders,
     running: BTreeMap<Vec<SocketAddr>, Running>,
+    listening: Vec<SocketAddr>,
+    /// Who answers where this node's queries are redirected to
+    here: Option<Here>,
     hop: Hop,
-    forward_stats: Arc<ForwardStats>,
     metrics: Arc<DnsMetrics>,
     told: Told,
     version: u64,
@@ -93,8 +109,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let config = source.read().map_err(Failure::Config)?.unwrap_or_default();
-    let forward_stats = Arc::<ForwardStats>::default();
-    let metrics = Arc::new(DnsMetrics::new(&forward_stats));
+    let metrics = options.metrics.clone();
     let told = Told::default();
     let mut endpoints = Endpoints::new(told.clone(), metrics.clone());
     let mut process = Process {
@@ -103,8 +118,9 @@ pub async fn run(
         config: config.clone(),
         forwarders: Vec::new(),
         running: BTreeMap::new(),
+        listening: Vec::new(),
+        here: None,
         hop: Hop::new(),
-        forward_stats,
         metrics,
         told,
         version: 0,
@@ -117,7 +133,11 @@ pub async fn run(
     process.answer_as(&config, source.version()).await?;
     endpoints.set(&config).await;
     let result = process.follow(source, feed, &mut endpoints, &stop).await;
-    process.lameduck().await;
+    match process.here.take() {
+        // The Service takes over; those who asked here already are answered.
+        Some(here) => here.node.stop().await,
+        None => process.lameduck().await,
+    }
     process.write_file();
     for (_, running) in std::mem::take(&mut process.running) {
         running.serving.stop().await;
@@ -153,6 +173,7 @@ impl Process<'_> {
             }
             let now = Instant::now();
             self.publish_due(now);
+            self.tell_node();
             if next.as_ref().is_some_and(|next| next.names.state() == State::Synced)
                 && let Some(Next { config, names }) = next.take()
             {
@@ -166,11 +187,13 @@ impl Process<'_> {
                         next = None;
                         self.switch(config, source.version(), endpoints).await;
                     }
-                    Ok(Some(config)) => {
-                        info!("the configuration has changed; reading all objects for its names");
-                        feed.restart(&config);
-                        next = Some(Next { names: Names::new(&config), config });
-                    }
+                    Ok(Some(config)) => match feed.restart(&config) {
+                        Ok(()) => {
+                            info!("the configuration has changed; reading all objects for its names");
+                            next = Some(Next { names: Names::new(&config), config });
+                        }
+                        Err(reason) => self.reload_failed(&reason),
+                    },
                     Err(reason) => self.reload_failed(&reason),
                 }
                 reload_at = self.next_reload();
@@ -196,6 +219,9 @@ impl Process<'_> {
     async fn switch(&mut self, config: DnsConfig, version: String, endpoints: &mut Endpoints) {
         match self.answer_as(&config, version).await {
             Ok(()) => {
+                if self.names.fit(&config) {
+                    self.names.take_up(&config);
+                }
                 endpoints.set(&config).await;
                 info!("the new configuration is in effect");
             }
@@ -210,7 +236,7 @@ impl Process<'_> {
 
     /// Opens what is not open yet, answers by this configuration, and closes what is not wanted any more.
     async fn answer_as(&mut self, config: &DnsConfig, version: String) -> Result<(), Failure> {
-        let groups = listening::groups(config);
+        let groups = listening::groups(config, self.options.redirect.is_none());
         let mut opened = BTreeMap::new();
         for addresses in groups.keys().filter(|addresses| !self.running.contains_key(*addresses)) {
             opened.insert(addresses.clone(), listening::open(addresses, self.options.workers)?);
@@ -218,7 +244,9 @@ impl Process<'_> {
         // From here on nothing can fail but for want of threads.
         self.config = config.clone();
         self.version += 1;
-        self.forwarders = self.make_forwarders(groups.keys().flatten().copied().collect());
+        self.listening = groups.keys().flatten().copied().collect();
+        self.forwarders = self.make_forwarders();
+        self.answer_here()?;
         let mut running = BTreeMap::new();
         for (addresses, blocks) in &groups {
             let mut old = self.running.remove(addresses);
@@ -246,6 +274,7 @@ impl Process<'_> {
             info!("no longer listening on {addresses:?}");
             closed.serving.stop().await;
         }
+        self.tell_node();
         self.told.set_beats(self.running.values().map(|running| running.serving.heartbeats()).collect());
         self.metrics.observe(self.scene(version));
         Ok(())
@@ -264,8 +293,54 @@ impl Process<'_> {
         }
     }
 
-    fn make_forwarders(&self, listening: Vec<SocketAddr>) -> Forwarders {
-        let own = Own { listening, virtual_ips: Vec::new() };
+    /// Has this node's redirected queries answered by the present configuration.
+    fn answer_here(&mut self) -> Result<(), Failure> {
+        let Some(numbers) = self.options.redirect else { return Ok(()) };
+        let servers = self.config.servers.iter().enumerate();
+        let blocks: Vec<usize> =
+            servers.filter(|(_, server)| server.port == DNS_PORT).map(|(block, _)| block).collect();
+        if blocks.is_empty() {
+            let reason = format!("no server block answers on port {DNS_PORT}, where pods ask");
+            return Err(Failure::Config(reason));
+        }
+        let labels = scene::labels(&self.config, &[wildcard(DNS_PORT)]);
+        let tallies = match &self.here {
+            Some(here) if here.labels == labels => here.tallies.clone(),
+            _ => Arc::new(Tallies::new(self.config.servers.len())),
+        };
+        let current = Arc::new(self.current(&blocks, tallies.clone()));
+        self.here = Some(match self.here.take() {
+            Some(here) => {
+                here.group.set(current);
+                Here { tallies, labels, ..here }
+            }
+            None => {
+                let group = Arc::new(Group::new(current));
+                let node = Node::start(group.clone(), self.options.workers, numbers)?;
+                Here { node, group, tallies, labels }
+            }
+        });
+        Ok(())
+    }
+
+    /// Tells the redirect what is known, and forwarders which addresses are their own.
+    fn tell_node(&mut self) {
+        let Some(here) = &self.here else { return };
+        let before = here.node.addresses();
+        here.node.follow(&self.config, &self.names.served().load(), self.names.state());
+        if here.node.addresses() != before {
+            let own = self.own();
+            self.forwarders.iter().flatten().for_each(|(forwarder, _)| forwarder.set_own(own.clone()));
+        }
+    }
+
+    fn own(&self) -> Own {
+        let virtual_ips = self.here.as_ref().map(|here| here.node.addresses()).unwrap_or_default();
+        Own { listening: self.listening.clone(), virtual_ips }
+    }
+
+    fn make_forwarders(&self) -> Forwarders {
+        let own = self.own();
         let make = |server: &crate::config::dns::ServerBlock| {
             if server.forwards.is_empty() {
                 return None;
@@ -274,8 +349,8 @@ impl Process<'_> {
             let surroundings = Surroundings {
                 own: own.clone(),
                 hop: self.hop,
-                mark: self.options.mark,
-                stats: self.forward_stats.clone(),
+                mark: self.options.redirect.map(|numbers| numbers.marks.bypass),
+                stats: self.metrics.forward.clone(),
                 cache_stats: cache_stats.clone(),
                 runtime: Handle::current(),
             };
@@ -297,11 +372,18 @@ impl Process<'_> {
                 server.cache.as_ref()?;
                 Some(ObservedCache { server: scene::server(server), zones: scene::zone(server), stats, forwarder })
             };
+        let here = self.here.as_ref().map(|here| Observed {
+            server: here.labels.0.clone(),
+            zones: here.labels.1.clone(),
+            tallies: here.tallies.clone(),
+            counts: Box::new(here.node.counter()),
+        });
         Scene {
-            groups: self.running.values().map(observed).collect(),
+            groups: self.running.values().map(observed).chain(here).collect(),
             caches: self.config.servers.iter().zip(&self.forwarders).filter_map(cache).collect(),
             plugins: self.config.servers.iter().flat_map(scene::plugins).collect(),
             names: Some((self.names.served(), self.names.stats())),
+            redirect: self.here.as_ref().map(|here| here.node.states()),
             version,
         }
     }
