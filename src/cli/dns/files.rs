@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use tracing::warn;
 
@@ -136,15 +133,12 @@ fn lower_aliases(objects: &mut [Located]) -> BTreeMap<Key, String> {
     spellings
 }
 
-/// Where no manifest is a Namespace, those exist that objects are in.
+/// Namespaces exist that a manifest says, that any object is in, and those of every cluster.
 fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
-    if given.iter().any(|located| matches!(located.object, Object::Namespace(_))) {
-        return;
-    }
-    let named: BTreeSet<String> =
-        given.iter().map(|located| located.object.namespace().to_owned()).filter(|name| !name.is_empty()).collect();
-    for name in named {
-        let metadata = Metadata { name: name.clone(), ..Metadata::default() };
-        objects.insert(("Namespace", String::new(), name), Object::Namespace(Namespace { metadata }));
+    let named = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
+    for name in named.chain(["default", "kube-system"]) {
+        let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
+        let key = ("Namespace", String::new(), name.to_owned());
+        objects.entry(key).or_insert(Object::Namespace(Namespace { metadata }));
     }
 }
