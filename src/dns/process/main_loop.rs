@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{runtime::Handle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -14,6 +15,7 @@ use tracing::{error, info};
 use super::{
     Feed, Options, Source,
     endpoints::{Endpoints, Told},
+    files::Files,
     listening::{self, BindFailure},
     metrics::{DnsMetrics, Observed, ObservedCache, Scene},
     querylog::QueryLog,
@@ -63,6 +65,9 @@ struct Process<'a> {
     config: DnsConfig,
     names: Names,
     forwarders: Forwarders,
+    files: Arc<ArcSwap<Files>>,
+    /// When they are next looked at
+    files_at: Option<Instant>,
     running: BTreeMap<Vec<SocketAddr>, Running>,
     hop: Hop,
     forward_stats: Arc<ForwardStats>,
@@ -102,6 +107,8 @@ pub async fn run(
         names: Names::new(&config),
         config: config.clone(),
         forwarders: Vec::new(),
+        files: Arc::default(),
+        files_at: None,
         running: BTreeMap::new(),
         hop: Hop::new(),
         forward_stats,
@@ -138,7 +145,7 @@ impl Process<'_> {
         let mut reload_at = self.next_reload();
         loop {
             let due = next.as_ref().map_or(self.names.due(), |next| next.names.due());
-            let wake = [due, reload_at, self.file.as_ref().map(|_| self.write_at), self.stale_until];
+            let wake = [due, reload_at, self.file.as_ref().map(|_| self.write_at), self.stale_until, self.files_at];
             let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -186,6 +193,11 @@ impl Process<'_> {
             self.stale_until = None;
             self.names.forget_stale();
         }
+        if self.files_at.is_some_and(|at| at <= now) {
+            self.files_at = Files::interval(&self.config).map(|interval| now + interval);
+            let read = Files::read(&self.config, Some(&self.files.load()));
+            self.files.store(Arc::new(read));
+        }
         if self.write_at <= now {
             self.write_at = now + snapshot_file::PAUSE;
             self.write_file();
@@ -218,6 +230,8 @@ impl Process<'_> {
         // From here on nothing can fail but for want of threads.
         self.config = config.clone();
         self.version += 1;
+        self.files = Arc::new(ArcSwap::from_pointee(Files::read(config, None)));
+        self.files_at = Files::interval(config).map(|interval| Instant::now() + interval);
         self.forwarders = self.make_forwarders(groups.keys().flatten().copied().collect());
         let mut running = BTreeMap::new();
         for (addresses, blocks) in &groups {
@@ -258,6 +272,7 @@ impl Process<'_> {
             site: crate::answers::Site::new(blocks.iter().map(server)),
             forwarders: self.forwarders.iter().map(|known| known.as_ref().map(|(known, _)| known.clone())).collect(),
             served: self.names.served(),
+            files: self.files.clone(),
             logs: self.config.servers.iter().map(|server| server.log.as_ref().map(QueryLog::new)).collect(),
             tallies,
             hop: self.hop,
@@ -291,15 +306,15 @@ impl Process<'_> {
             tallies: running.tallies.clone(),
             counts: Box::new(running.serving.counter()),
         };
-        let cache =
-            |(server, known): (&crate::config::dns::ServerBlock, &Option<(Arc<Forwarder>, Arc<CacheStats>)>)| {
-                let (forwarder, stats) = known.clone()?;
-                server.cache.as_ref()?;
-                Some(ObservedCache { server: scene::server(server), zones: scene::zone(server), stats, forwarder })
-            };
+        let cache = |block: usize| {
+            let (server, known) = (self.config.servers.get(block)?, self.forwarders.get(block)?);
+            let (forwarder, stats) = known.clone()?;
+            server.cache.as_ref()?;
+            Some(ObservedCache { server: scene::server(server), zones: scene::zone(server), stats, forwarder })
+        };
         Scene {
             groups: self.running.values().map(observed).collect(),
-            caches: self.config.servers.iter().zip(&self.forwarders).filter_map(cache).collect(),
+            caches: (0..self.config.servers.len()).filter_map(cache).collect(),
             plugins: self.config.servers.iter().flat_map(scene::plugins).collect(),
             names: Some((self.names.served(), self.names.stats())),
             version,

@@ -2,9 +2,7 @@ use super::{
     super::wire::{WireError, each},
     meta::metadata,
 };
-use crate::objects::{
-    Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec, Taint,
-};
+use crate::objects::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, ServiceCidr, ServiceCidrSpec, Taint};
 
 /// core/v1 Namespace.
 pub fn namespace(message: &[u8]) -> Result<Namespace, WireError> {
