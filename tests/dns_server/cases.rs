@@ -1,6 +1,10 @@
 //! The questions of tests/dns, asked of a process that was started as an operator starts it.
 
-use std::{net::UdpSocket, thread};
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
+};
 
 use crate::{
     dns::{
@@ -8,7 +12,7 @@ use crate::{
         decode::decode,
         upstream,
     },
-    server::Server,
+    server::{Server, free_port},
 };
 
 const FIXTURES: &str = include_str!("../dns/fixtures.json");
@@ -33,18 +37,45 @@ fn lines(mode: &str) -> Option<String> {
     ))
 }
 
-/// The upstream of the behaviour's section 5, over UDP.
-fn upstream() -> std::net::SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    // Ends with the test's process.
+/// What an upstream sends in a datagram at most.
+const LARGEST: usize = 1232;
+
+/// The upstream of the behaviour's section 5. Its threads end with the test's process.
+fn upstream() -> SocketAddr {
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let socket = UdpSocket::bind(address).unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(&upstream::reply(&buffer[..length]), peer);
+            let mut reply = upstream::reply(&buffer[..length]);
+            if reply.len() > LARGEST {
+                // The question and nothing else, and that there is more.
+                let question_end = buffer[12..length].iter().position(|octet| *octet == 0).unwrap() + 17;
+                reply.truncate(question_end);
+                reply[2] |= 0x02;
+                reply[6..12].fill(0);
+            }
+            let _ = socket.send_to(&reply, peer);
+        }
+    });
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || answer_stream(stream?));
         }
     });
     address
+}
+
+fn answer_stream(mut stream: TcpStream) -> io::Result<()> {
+    loop {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut query)?;
+        let reply = upstream::reply(&query);
+        stream.write_all(&[&u16::try_from(reply.len()).unwrap().to_be_bytes()[..], &reply].concat())?;
+    }
 }
 
 #[test]
@@ -58,7 +89,7 @@ fn every_case_is_answered_by_the_process() {
     let mut asked = 0;
     for mode in modes {
         let Some(lines) = lines(mode) else { continue };
-        let mut server = Server::new(&format!("{lines}\n  forward . {upstream}"));
+        let mut server = Server::new(&format!("{lines}\n  forward . {upstream} {{\n    except except.example\n    force_tcp\n  }}"));
         server.write("objects/all.yaml", FIXTURES);
         server.start();
         server.until_ready();
