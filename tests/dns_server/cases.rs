@@ -89,7 +89,8 @@ fn every_case_is_answered_by_the_process() {
     let mut asked = 0;
     for mode in modes {
         let Some(lines) = lines(mode) else { continue };
-        let mut server = Server::new(&format!("{lines}\n  forward . {upstream} {{\n    except except.example\n    force_tcp\n  }}"));
+        let mut server =
+            Server::new(&format!("{lines}\n  forward . {upstream} {{\n    except except.example\n    force_tcp\n  }}"));
         server.write("objects/all.yaml", FIXTURES);
         server.start();
         server.until_ready();

@@ -2,6 +2,8 @@
 
 #[path = "../dns/mod.rs"]
 mod dns;
+#[path = "../common/metrics_page.rs"]
+mod page;
 #[path = "../common/sandbox.rs"]
 mod sandbox;
 

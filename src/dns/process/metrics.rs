@@ -318,7 +318,7 @@ impl Out<'_> {
         values: impl IntoIterator<Item = (Labels, V)>,
         each: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
     ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help.trim_end_matches('.'), None, kind)?;
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in values {
             if labels.is_empty() {
                 // There is no other then.
