@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     answers::Sources,
-    config::dns::{DnsConfig, KubernetesOptions},
+    config::dns::{DnsConfig, KubernetesOptions, ServerBlock},
     objects::Object,
     zone::{Builder, Snapshot, State},
 };
@@ -103,9 +103,26 @@ impl Names {
         self.stats.clone()
     }
 
-    /// Whether a configuration has the same names, so that these can go on serving it.
+    /// Whether a configuration's names can be made of the objects that are known. If not, names that begin anew are
+    /// needed.
     pub fn fit(&self, config: &DnsConfig) -> bool {
-        self.options.iter().map(Option::as_deref).eq(config.servers.iter().map(|server| server.kubernetes.as_ref()))
+        let fits = |(builder, server): (&Option<Builder>, &ServerBlock)| match (builder, &server.kubernetes) {
+            (Some(builder), Some(options)) => builder.fits(options),
+            (None, None) => true,
+            _ => false,
+        };
+        self.builders.len() == config.servers.len() && self.builders.iter().zip(&config.servers).all(fits)
+    }
+
+    /// Serves another configuration, which must [`Names::fit`].
+    pub fn take_up(&mut self, config: &DnsConfig) {
+        self.options = config.servers.iter().map(|server| server.kubernetes.clone().map(Arc::new)).collect();
+        for (builder, options) in self.builders.iter_mut().zip(&self.options) {
+            if let (Some(builder), Some(options)) = (builder, options) {
+                builder.change_options(options.clone());
+            }
+        }
+        self.publish();
     }
 
     /// The options of each block; none for blocks without the cluster's names.

@@ -91,6 +91,28 @@ impl Builder {
         }
     }
 
+    /// Whether names can be made by other options of the objects that are known: not if these options decide which
+    /// objects are kept, and differ.
+    pub fn fits(&self, options: &KubernetesOptions) -> bool {
+        let verified = |options: &KubernetesOptions| options.pods == PodNames::Verified;
+        let old = &*self.options;
+        old.namespaces == options.namespaces
+            && old.namespace_labels == options.namespace_labels
+            && old.labels == options.labels
+            && old.no_endpoints == options.no_endpoints
+            && old.dns_service == options.dns_service
+            && verified(old) == verified(options)
+    }
+
+    /// Makes names by other options, which [`Builder::fits`], from the next [`Builder::publish`] on.
+    pub fn change_options(&mut self, options: Arc<KubernetesOptions>) {
+        if *self.options != *options {
+            self.options = options;
+            self.changed = true;
+            self.dirty.extend(self.services.keys().cloned());
+        }
+    }
+
     /// Makes the records of everything put and removed since the last time. Returns whether any record changed since
     /// the last [`Builder::publish`], also if it changed back: then, and only then, the serial goes up.
     pub fn settle(&mut self) -> bool {

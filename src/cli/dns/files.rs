@@ -102,9 +102,10 @@ impl Feed for ManifestNames {
         names.synced();
     }
 
-    fn restart(&mut self, _: &DnsConfig) {
+    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
         self.first = true;
         self.known.clear();
+        Ok(())
     }
 
     fn missing(&self) -> Vec<String> {
