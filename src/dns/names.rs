@@ -232,3 +232,88 @@ fn next_serial(last: u32) -> u32 {
     let now = u32::try_from(now).unwrap_or(u32::MAX);
     now.max(last.wrapping_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::dns::{Name, ServerBlock},
+        source::manifests,
+        zone::Found,
+    };
+
+    fn config() -> DnsConfig {
+        let zone: Name = "cluster.local".parse().unwrap();
+        let kubernetes = KubernetesOptions::new(vec![zone]);
+        let with = ServerBlock { kubernetes: Some(kubernetes), ..ServerBlock::new(vec![Name::root_vec()], 53) };
+        DnsConfig { servers: vec![ServerBlock::new(vec![Name::root_vec()], 54), with] }
+    }
+
+    fn objects(text: &str) -> Vec<Object> {
+        let read = manifests::read_text(Path::new("test"), text);
+        read.objects.into_iter().map(|located| located.object).collect()
+    }
+
+    const SHOP: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n---\n\
+                        {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: \
+                        {clusterIP: 10.96.20.1, ports: [{port: 80}]}}";
+
+    fn there(served: &Served) -> bool {
+        let snapshots = served.load();
+        let snapshot = snapshots.snapshot(1).unwrap();
+        matches!(snapshot.find(b"\x03web\x04shop\x03svc"), Found::Service(_))
+    }
+
+    #[test]
+    fn nothing_is_served_before_all_is_known_and_changes_are_gathered_after() {
+        let mut names = Names::new(&config());
+        let served = names.served();
+        let shop = objects(SHOP);
+        shop.iter().for_each(|object| names.put(object));
+        assert_eq!(names.due(), None);
+        names.publish();
+        assert!(served.load().snapshot(1).is_none());
+        names.synced();
+        assert!(there(&served));
+        assert!(served.load().snapshot(0).is_none(), "a block without names of the cluster");
+        let (first, serial) = (served.load().generation, served.load().snapshot(1).unwrap().serial());
+        assert_eq!(names.due(), None);
+        // The same again is no change.
+        shop.iter().for_each(|object| names.put(object));
+        assert_eq!(names.due(), None);
+        names.remove("Service", "shop", "web");
+        let due = names.due().unwrap();
+        names.remove("Namespace", "", "shop");
+        assert_eq!(names.due(), Some(due), "the first change decides when");
+        assert!(there(&served), "not yet");
+        names.publish();
+        assert!(!there(&served));
+        assert_eq!(served.load().generation, first + 1);
+        assert!(served.load().snapshot(1).unwrap().serial() > serial);
+        assert_eq!(names.due(), None);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_served_until_there_is_better() {
+        let mut before = Names::new(&config());
+        objects(SHOP).iter().for_each(|object| before.put(object));
+        before.synced();
+        let left: Vec<_> = (0..2).map(|block| before.served().load().by_block[block].clone()).collect();
+        let serial = left[1].as_ref().unwrap().serial();
+        let mut names = Names::new(&config());
+        let served = names.served();
+        names.serve_stale(left);
+        assert!(there(&served));
+        // Lists that are on their way do not show in parts.
+        names.put(&objects(SHOP)[0]);
+        names.publish();
+        assert!(there(&served));
+        names.synced();
+        assert!(!there(&served), "the Service is gone");
+        assert!(served.load().snapshot(1).unwrap().serial() > serial);
+        names.forget_stale();
+        assert_eq!(names.state(), State::Synced);
+    }
+}

@@ -1,6 +1,8 @@
 //! `portolan dns`: configuration, names, sockets and what others see of them, put together.
 
 mod endpoints;
+mod files;
+mod forwarding;
 mod listening;
 mod main_loop;
 mod metrics;
