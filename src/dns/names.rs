@@ -12,11 +12,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use crate::{
     answers::Sources,
     config::dns::{DnsConfig, KubernetesOptions, ServerBlock},
-    objects::Object,
+    objects::{Object, SERVICE_NAME_LABEL},
     zone::{Builder, Snapshot, State},
 };
 
@@ -24,6 +25,9 @@ use crate::{
 pub const GATHER: Duration = Duration::from_millis(20);
 /// Upper limits of the times until a change is visible, in seconds.
 pub const LATENCIES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.5, 1.0];
+
+/// Upper limits of the times from a change of endpoints to their names: 0.001 seconds times powers of two, this many.
+pub const PROGRAMMING: usize = 20;
 
 /// The newest snapshot of every block.
 pub type Served = ArcSwap<Snapshots>;
@@ -60,6 +64,11 @@ pub struct NameStats {
     pub latencies: [AtomicU64; LATENCIES.len() + 1],
     /// Their sum, in microseconds
     pub latency_sum: AtomicU64,
+    /// Times from a change of a headless Service's endpoints, as their slice tells it, to its publication, by
+    /// [`PROGRAMMING`] and above, not cumulative
+    pub programming: [AtomicU64; PROGRAMMING + 1],
+    /// Their sum, in microseconds
+    pub programming_sum: AtomicU64,
 }
 
 /// Keeps the names of all `kubernetes` blocks.
@@ -73,6 +82,8 @@ pub struct Names {
     serial: u32,
     /// When the oldest change came that is not published
     waiting: Option<Instant>,
+    /// When endpoints of headless Services changed that are not published
+    triggers: Vec<Timestamp>,
 }
 
 impl Names {
@@ -90,6 +101,7 @@ impl Names {
             state: State::Unsynced,
             serial: 0,
             waiting: None,
+            triggers: Vec::new(),
         }
     }
 
@@ -137,12 +149,22 @@ impl Names {
 
     /// An object is there, new or changed.
     pub fn put(&mut self, object: &Object) {
+        self.triggers.extend(self.trigger(object));
         self.each(|builder| builder.put(object));
     }
 
     /// An object is gone; `kind` as [`Object::kind`] spells it.
     pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
         self.each(|builder| builder.remove(kind, namespace, name));
+    }
+
+    /// When the change was made that a headless Service's slice brings. What was there at the start does not count.
+    fn trigger(&self, object: &Object) -> Option<Timestamp> {
+        let Object::EndpointSlice(slice) = object else { return None };
+        let trigger = slice.change_trigger().filter(|_| self.state == State::Synced)?;
+        let service = slice.metadata.labels.get(SERVICE_NAME_LABEL)?;
+        let headless = |builder: &Builder| builder.is_headless(object.namespace(), service);
+        self.builders.iter().flatten().any(headless).then_some(trigger)
     }
 
     /// Everything that there is has been put once. Stays so, whatever happens to the source (2.7).
@@ -198,6 +220,10 @@ impl Names {
         if let Some(since) = since {
             self.stats.took(since.elapsed());
         }
+        let now = Timestamp::now();
+        for trigger in self.triggers.drain(..) {
+            self.stats.programmed(now.duration_since(trigger).unsigned_abs());
+        }
     }
 
     fn store(&self, by_block: Box<[Option<Arc<Snapshot>>]>) {
@@ -218,6 +244,12 @@ impl Names {
 }
 
 impl NameStats {
+    fn programmed(&self, took: Duration) {
+        let class = (0..PROGRAMMING).find(|power| took <= Duration::from_millis(1 << power)).unwrap_or(PROGRAMMING);
+        self.programming[class].fetch_add(1, Relaxed);
+        self.programming_sum.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
     fn took(&self, took: Duration) {
         let class = LATENCIES.iter().position(|limit| took.as_secs_f64() <= *limit).unwrap_or(LATENCIES.len());
         self.latencies[class].fetch_add(1, Relaxed);

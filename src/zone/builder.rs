@@ -7,7 +7,7 @@ use std::{
 use super::{
     Snapshot, State,
     assemble::assemble,
-    facts::{ServiceFacts, SliceFacts, cluster_ips, pod_addresses},
+    facts::{ServiceFacts, Shape, SliceFacts, cluster_ips, pod_addresses},
     label, owner,
     select::selects,
     tables::Tables,
@@ -140,6 +140,12 @@ impl Builder {
             dns_addresses: self.dns_addresses.clone(),
             tables: self.tables.clone(),
         })
+    }
+
+    /// Whether a Service is headless, as far as is known.
+    pub fn is_headless(&self, namespace: &str, service: &str) -> bool {
+        let known = self.services.get(&(namespace.into(), service.into()));
+        known.and_then(|known| known.service.as_ref()).is_some_and(|service| service.shape == Shape::Headless)
     }
 
     /// How many objects and Services are kept. Zero after everything was removed and settled: nothing is left behind.

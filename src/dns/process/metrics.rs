@@ -25,7 +25,7 @@ use crate::{
     dns::{
         cache::{CacheStats, Held},
         forward::{ForwardStats, Forwarder},
-        names::{LATENCIES, NameStats, Served},
+        names::{LATENCIES, NameStats, PROGRAMMING, Served},
         redirect::{State, States},
         serve::{BATCH_LIMITS, Counts},
     },
@@ -276,7 +276,14 @@ fn names(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {
     cells.push(stats.latency_sum.load(Relaxed));
     let latency = Buckets::of(LATENCIES.iter().copied(), &cells, 1e-6);
     let help = "From a change of an object to answers that know it.";
-    out.histograms("portolan_dns_publish_latency_seconds", help, [(nothing(), latency)])
+    out.histograms("portolan_dns_publish_latency_seconds", help, [(nothing(), latency)])?;
+    let mut cells: Vec<u64> = stats.programming.iter().map(|cell| cell.load(Relaxed)).collect();
+    cells.push(stats.programming_sum.load(Relaxed));
+    let limits = (0..PROGRAMMING).map(|power| f64::from(1_u32 << power) / 1000.0);
+    let kind = vec![("service_kind", "headless_with_selector".to_owned())];
+    let help = "From a change of a headless Service's endpoints, as its slice tells it, to answers that know it.";
+    let programming = [(kind, Buckets::of(limits, &cells, 1e-6))];
+    out.histograms("coredns_kubernetes_dns_programming_duration_seconds", help, programming)
 }
 
 fn redirect(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {
