@@ -330,7 +330,7 @@ proptest! {
                     _ => continue,
                 },
             };
-            inputs.apply(change, &mut desired);
+            inputs.apply(&change, &mut desired);
         }
         let (mut wanted, _) = ingest::world("here", objects.values().map(|object| (object, None)));
         prop_assert_eq!(inputs.node(), &wanted.node);
@@ -343,11 +343,11 @@ proptest! {
 fn settings_follow_the_node_and_the_interfaces() {
     let mut inputs = ClusterInputs::new("here", Vec::new());
     let mut desired = Desired::default();
-    inputs.apply(put(node("192.168.49.11")), &mut desired);
+    inputs.apply(&put(node("192.168.49.11")), &mut desired);
     assert!(inputs.take_changed().node);
-    inputs.apply(put(node("192.168.49.11")), &mut desired);
+    inputs.apply(&put(node("192.168.49.11")), &mut desired);
     assert!(!inputs.take_changed().node);
-    inputs.apply(put(node("192.168.49.12")), &mut desired);
+    inputs.apply(&put(node("192.168.49.12")), &mut desired);
     assert!(inputs.take_changed().node);
     assert_eq!(inputs.node().addresses, ["192.168.49.12".parse::<IpAddr>().unwrap()]);
 }

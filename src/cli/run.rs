@@ -2,35 +2,47 @@
 
 mod dry_run;
 mod files;
+mod names;
 mod reporter;
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use ::kube::Client;
 use anyhow::Context;
 use ipnet::IpNet;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    RunArgs, input,
+    RunArgs,
+    dns::{self, ManifestNames},
+    input,
     takeover::{self, KubeProxy},
 };
 use crate::{
     agent::Agent,
-    config::Config,
+    config::{Config, dns::DnsMode},
+    dns::{
+        process::{DnsMetrics, Feed},
+        redirect,
+    },
     events::{Events, Reason},
     health::{Health, NodeState},
     http::{BindError, HealthChecks, ListenFailure, Server, health_routes, metrics_routes},
     kernel::NetlinkDataPlane,
     metrics::{Metrics, Refresh},
     model::{Node, Settings},
-    reconcile::{ClusterFeed, ClusterInputs, Inputs, Keeper, PATIENCE, Reconciler, Timing},
-    source::kube,
+    reconcile::{ClusterFeed, ClusterInputs, CommittedChanges, Inputs, Keeper, PATIENCE, Reconciler, Timing},
+    source::kube::{self, Kind},
 };
 use dry_run::DryRun;
 use files::ManifestFeed;
@@ -38,6 +50,8 @@ use reporter::Reporter;
 
 /// How long the watches and servers may take to end.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// The same of names: clients are sent away first.
+const NAMES_FAREWELL: Duration = Duration::from_secs(8);
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if args.write_config()? {
@@ -49,6 +63,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         takeover::set_sysctls(&config);
         return Ok(ExitCode::SUCCESS);
     }
+    names::check_marks(&config)?;
     let kube_proxy = KubeProxy::at_start(&config)?;
     if !config.sync.dry_run {
         takeover::set_sysctls(&config);
@@ -88,7 +103,16 @@ impl Run {
         let allocating =
             if self.config.sync.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
         let feed = ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating);
-        self.with_keeper(feed, None).await
+        let names = match self.answers_names() {
+            true => {
+                let manifests = ManifestNames::new(self.config.input.clone());
+                self.answer(names::ManifestFeed::new(manifests, feed.committed()))
+            }
+            false => self.no_names().await,
+        };
+        let result = self.with_keeper(feed, None).await;
+        names.ended().await;
+        result
     }
 
     async fn follow_cluster(self) -> anyhow::Result<()> {
@@ -97,13 +121,49 @@ impl Run {
         let server = kube::connect(&address).await.context("cannot reach the API server")?;
         info!("following the API server {server:?}");
         let node = self.config.node.node.clone().unwrap_or_default();
-        let (changes, watches) = kube::watch(&server, &node, &kube::Timing::default());
         let inputs = ClusterInputs::new(&node, self.config.input.service_cidr.clone());
+        let mut kinds: BTreeSet<Kind> = Kind::ALL.into();
+        let (names, committed) = match self.answers_names() {
+            true => {
+                // What is wrong with it is told when it is read to be used.
+                let wanted = dns::kinds(&dns::Settings::new(&self.config).peek().unwrap_or_default());
+                kinds.extend(&wanted);
+                let (changes, committed) = CommittedChanges::new(wanted.into_iter().collect());
+                (self.answer(names::ClusterFeed::new(committed)), Some(changes))
+            }
+            false => (self.no_names().await, None),
+        };
+        let (changes, watches) = kube::watch_kinds(&server, &node, kinds, &kube::Timing::default());
         let describe = describer(&self.config);
-        let feed = ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone());
+        let feed = ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone())
+            .with_names(committed);
         let result = self.with_keeper(feed, Some(server.client)).await;
+        names.ended().await;
         watches.stop().await;
         result
+    }
+
+    /// Whether this node answers for names. A dry run speaks to nobody.
+    fn answers_names(&self) -> bool {
+        self.config.dns.dns == DnsMode::Local && !self.config.sync.dry_run
+    }
+
+    /// Begins to answer for names, of what this feed tells.
+    fn answer(&self, feed: impl Feed + Send + 'static) -> Answering {
+        let metrics = Arc::new(DnsMetrics::new(false));
+        let shown = metrics.clone();
+        self.metrics.show_besides(move || shown.render());
+        Answering(Some(tokio::spawn(names::answer(self.config.clone(), metrics, feed, self.stop.clone()))))
+    }
+
+    /// Takes away what an agent that answered for names left on this node.
+    async fn no_names(&self) -> Answering {
+        if !self.config.sync.dry_run
+            && let Err(error) = redirect::remove().await
+        {
+            warn!("the redirect of DNS to this node, if there is one, stays: {error}; it has no effect");
+        }
+        Answering(None)
     }
 
     async fn with_keeper(self, inputs: impl Inputs, client: Option<Client>) -> anyhow::Result<()> {
@@ -191,6 +251,20 @@ impl Run {
             stop.cancel();
         });
         Ok(())
+    }
+}
+
+/// What answers for names.
+struct Answering(Option<JoinHandle<()>>);
+
+impl Answering {
+    /// Waits until those who asked are answered. The loop has ended, and everything was told to.
+    async fn ended(self) {
+        if let Some(task) = self.0
+            && tokio::time::timeout(NAMES_FAREWELL, task).await.is_err()
+        {
+            warn!("names do not end; the DNS Service answers from now on");
+        }
     }
 }
 

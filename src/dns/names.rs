@@ -12,11 +12,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use crate::{
     answers::Sources,
-    config::dns::{DnsConfig, KubernetesOptions},
-    objects::Object,
+    config::dns::{DnsConfig, KubernetesOptions, ServerBlock},
+    objects::{Object, SERVICE_NAME_LABEL},
     zone::{Builder, Snapshot, State},
 };
 
@@ -24,6 +25,9 @@ use crate::{
 pub const GATHER: Duration = Duration::from_millis(20);
 /// Upper limits of the times until a change is visible, in seconds.
 pub const LATENCIES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.5, 1.0];
+
+/// Upper limits of the times from a change of endpoints to their names: 0.001 seconds times powers of two, this many.
+pub const PROGRAMMING: usize = 20;
 
 /// The newest snapshot of every block.
 pub type Served = ArcSwap<Snapshots>;
@@ -60,6 +64,11 @@ pub struct NameStats {
     pub latencies: [AtomicU64; LATENCIES.len() + 1],
     /// Their sum, in microseconds
     pub latency_sum: AtomicU64,
+    /// Times from a change of a headless Service's endpoints, as their slice tells it, to its publication, by
+    /// [`PROGRAMMING`] and above, not cumulative
+    pub programming: [AtomicU64; PROGRAMMING + 1],
+    /// Their sum, in microseconds
+    pub programming_sum: AtomicU64,
 }
 
 /// Keeps the names of all `kubernetes` blocks.
@@ -73,6 +82,8 @@ pub struct Names {
     serial: u32,
     /// When the oldest change came that is not published
     waiting: Option<Instant>,
+    /// When endpoints of headless Services changed that are not published
+    triggers: Vec<Timestamp>,
 }
 
 impl Names {
@@ -90,6 +101,7 @@ impl Names {
             state: State::Unsynced,
             serial: 0,
             waiting: None,
+            triggers: Vec::new(),
         }
     }
 
@@ -103,9 +115,26 @@ impl Names {
         self.stats.clone()
     }
 
-    /// Whether a configuration has the same names, so that these can go on serving it.
+    /// Whether a configuration's names can be made of the objects that are known. If not, names that begin anew are
+    /// needed.
     pub fn fit(&self, config: &DnsConfig) -> bool {
-        self.options.iter().map(Option::as_deref).eq(config.servers.iter().map(|server| server.kubernetes.as_ref()))
+        let fits = |(builder, server): (&Option<Builder>, &ServerBlock)| match (builder, &server.kubernetes) {
+            (Some(builder), Some(options)) => builder.fits(options),
+            (None, None) => true,
+            _ => false,
+        };
+        self.builders.len() == config.servers.len() && self.builders.iter().zip(&config.servers).all(fits)
+    }
+
+    /// Serves another configuration, which must [`Names::fit`].
+    pub fn take_up(&mut self, config: &DnsConfig) {
+        self.options = config.servers.iter().map(|server| server.kubernetes.clone().map(Arc::new)).collect();
+        for (builder, options) in self.builders.iter_mut().zip(&self.options) {
+            if let (Some(builder), Some(options)) = (builder, options) {
+                builder.change_options(options.clone());
+            }
+        }
+        self.publish();
     }
 
     /// The options of each block; none for blocks without the cluster's names.
@@ -120,12 +149,22 @@ impl Names {
 
     /// An object is there, new or changed.
     pub fn put(&mut self, object: &Object) {
+        self.triggers.extend(self.trigger(object));
         self.each(|builder| builder.put(object));
     }
 
     /// An object is gone; `kind` as [`Object::kind`] spells it.
     pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
         self.each(|builder| builder.remove(kind, namespace, name));
+    }
+
+    /// When the change was made that a headless Service's slice brings. What was there at the start does not count.
+    fn trigger(&self, object: &Object) -> Option<Timestamp> {
+        let Object::EndpointSlice(slice) = object else { return None };
+        let trigger = slice.change_trigger().filter(|_| self.state == State::Synced)?;
+        let service = slice.metadata.labels.get(SERVICE_NAME_LABEL)?;
+        let headless = |builder: &Builder| builder.is_headless(object.namespace(), service);
+        self.builders.iter().flatten().any(headless).then_some(trigger)
     }
 
     /// Everything that there is has been put once. Stays so, whatever happens to the source (2.7).
@@ -181,6 +220,10 @@ impl Names {
         if let Some(since) = since {
             self.stats.took(since.elapsed());
         }
+        let now = Timestamp::now();
+        for trigger in self.triggers.drain(..) {
+            self.stats.programmed(now.duration_since(trigger).unsigned_abs());
+        }
     }
 
     fn store(&self, by_block: Box<[Option<Arc<Snapshot>>]>) {
@@ -201,6 +244,12 @@ impl Names {
 }
 
 impl NameStats {
+    fn programmed(&self, took: Duration) {
+        let class = (0..PROGRAMMING).find(|power| took <= Duration::from_millis(1 << power)).unwrap_or(PROGRAMMING);
+        self.programming[class].fetch_add(1, Relaxed);
+        self.programming_sum.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
     fn took(&self, took: Duration) {
         let class = LATENCIES.iter().position(|limit| took.as_secs_f64() <= *limit).unwrap_or(LATENCIES.len());
         self.latencies[class].fetch_add(1, Relaxed);
@@ -214,4 +263,89 @@ fn next_serial(last: u32) -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = u32::try_from(now).unwrap_or(u32::MAX);
     now.max(last.wrapping_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::dns::{Name, ServerBlock},
+        source::manifests,
+        zone::Found,
+    };
+
+    fn config() -> DnsConfig {
+        let zone: Name = "cluster.local".parse().unwrap();
+        let kubernetes = KubernetesOptions::new(vec![zone]);
+        let with = ServerBlock { kubernetes: Some(kubernetes), ..ServerBlock::new(vec![Name::root_vec()], 53) };
+        DnsConfig { servers: vec![ServerBlock::new(vec![Name::root_vec()], 54), with] }
+    }
+
+    fn objects(text: &str) -> Vec<Object> {
+        let read = manifests::read_text(Path::new("test"), text);
+        read.objects.into_iter().map(|located| located.object).collect()
+    }
+
+    const SHOP: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n---\n\
+                        {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: \
+                        {clusterIP: 10.96.20.1, ports: [{port: 80}]}}";
+
+    fn there(served: &Served) -> bool {
+        let snapshots = served.load();
+        let snapshot = snapshots.snapshot(1).unwrap();
+        matches!(snapshot.find(b"\x03web\x04shop\x03svc"), Found::Service(_))
+    }
+
+    #[test]
+    fn nothing_is_served_before_all_is_known_and_changes_are_gathered_after() {
+        let mut names = Names::new(&config());
+        let served = names.served();
+        let shop = objects(SHOP);
+        shop.iter().for_each(|object| names.put(object));
+        assert_eq!(names.due(), None);
+        names.publish();
+        assert!(served.load().snapshot(1).is_none());
+        names.synced();
+        assert!(there(&served));
+        assert!(served.load().snapshot(0).is_none(), "a block without names of the cluster");
+        let (first, serial) = (served.load().generation, served.load().snapshot(1).unwrap().serial());
+        assert_eq!(names.due(), None);
+        // The same again is no change.
+        shop.iter().for_each(|object| names.put(object));
+        assert_eq!(names.due(), None);
+        names.remove("Service", "shop", "web");
+        let due = names.due().unwrap();
+        names.remove("Namespace", "", "shop");
+        assert_eq!(names.due(), Some(due), "the first change decides when");
+        assert!(there(&served), "not yet");
+        names.publish();
+        assert!(!there(&served));
+        assert_eq!(served.load().generation, first + 1);
+        assert!(served.load().snapshot(1).unwrap().serial() > serial);
+        assert_eq!(names.due(), None);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_served_until_there_is_better() {
+        let mut before = Names::new(&config());
+        objects(SHOP).iter().for_each(|object| before.put(object));
+        before.synced();
+        let left: Vec<_> = (0..2).map(|block| before.served().load().by_block[block].clone()).collect();
+        let serial = left[1].as_ref().unwrap().serial();
+        let mut names = Names::new(&config());
+        let served = names.served();
+        names.serve_stale(left);
+        assert!(there(&served));
+        // Lists that are on their way do not show in parts.
+        names.put(&objects(SHOP)[0]);
+        names.publish();
+        assert!(there(&served));
+        names.synced();
+        assert!(!there(&served), "the Service is gone");
+        assert!(served.load().snapshot(1).unwrap().serial() > serial);
+        names.forget_stale();
+        assert_eq!(names.state(), State::Synced);
+    }
 }

@@ -11,7 +11,8 @@ mod traffic;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -79,16 +80,23 @@ pub struct SyncTimes {
 }
 
 /// All metrics of this process. Cheap to clone; every clone holds the same ones, for any thread.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
-#[derive(Debug)]
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
 struct Inner {
     registry: Registry,
     started: Timestamp,
     proxy: ProxyMetrics,
     own: OwnMetrics,
     traffic: Arc<Mutex<Traffic>>,
+    /// What others show beside it
+    besides: OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
 }
 
 impl Metrics {
@@ -100,12 +108,19 @@ impl Metrics {
         let traffic = Arc::new(Mutex::new(Traffic::new(service_limit)));
         registry.register_collector(Box::new(traffic::Collected(traffic.clone())));
         register_process(&mut registry);
-        Self(Arc::new(Inner { registry, started: Timestamp::now(), proxy, own, traffic }))
+        Self(Arc::new(Inner { registry, started: Timestamp::now(), proxy, own, traffic, besides: OnceLock::new() }))
+    }
+
+    /// Shows metrics of another part of the process besides; only the first such part is.
+    pub fn show_besides(&self, render: impl Fn() -> String + Send + Sync + 'static) {
+        let _ = self.0.besides.set(Box::new(render));
     }
 
     /// Everything, in the text format whose content type is [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
-        render(&self.0.registry)
+        let mut text = render(&self.0.registry);
+        text.extend(self.0.besides.get().map(|besides| besides()));
+        text
     }
 
     /// A probe was answered with this HTTP code.

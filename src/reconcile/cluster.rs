@@ -50,6 +50,8 @@ pub struct Changed {
     pub node: bool,
     /// Something else did that concerns the rules
     pub others: bool,
+    /// Something did that may concern names alone, which are to follow the next pass
+    pub names: bool,
     /// What is wrong with objects
     pub notices: Vec<Notice>,
     /// How many Services there are that cannot be used and keep what they have; not a change
@@ -59,7 +61,7 @@ pub struct Changed {
 impl Changed {
     /// Whether there is anything to do.
     pub fn any(&self) -> bool {
-        self.services > 0 || self.slices > 0 || self.node || self.others
+        self.services > 0 || self.slices > 0 || self.node || self.others || self.names
     }
 
     /// Adds what changed later.
@@ -69,6 +71,7 @@ impl Changed {
         self.triggers.extend(later.triggers);
         self.node |= later.node;
         self.others |= later.others;
+        self.names |= later.names;
         self.notices.extend(later.notices);
         self.refused = later.refused;
     }
@@ -97,6 +100,11 @@ impl ClusterInputs {
         Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind))
     }
 
+    /// Whether everything of a kind was told once.
+    pub fn has_listed(&self, kind: Kind) -> bool {
+        self.listed.contains(&kind)
+    }
+
     /// Services that are there but cannot be used; they keep what they have.
     pub fn refused(&self) -> &BTreeSet<ServiceId> {
         &self.refused
@@ -118,16 +126,16 @@ impl ClusterInputs {
     }
 
     /// Brings one change into the desired state. Returns what is wrong with the object.
-    pub fn apply(&mut self, change: Change, desired: &mut Desired) -> Vec<Notice> {
+    pub fn apply(&mut self, change: &Change, desired: &mut Desired) -> Vec<Notice> {
         match change {
-            Change::Put(object) => self.put(&object, desired),
+            Change::Put(object) => self.put(object, desired),
             Change::Gone { kind, namespace, name } => {
-                self.gone(kind, &namespace, &name, desired);
+                self.gone(*kind, namespace, name, desired);
                 Vec::new()
             }
-            Change::Undecodable { object, reason } => vec![self.undecodable(object, reason)],
+            Change::Undecodable { object, reason } => vec![self.undecodable(object.clone(), reason)],
             Change::Listed(kind) => {
-                if self.listed.insert(kind) {
+                if self.listed.insert(*kind) {
                     self.changed.others = true;
                     self.set_networks(desired);
                 }
@@ -206,7 +214,7 @@ impl ClusterInputs {
     }
 
     /// What an object that cannot be decoded means: it stays as it was. One whose name cannot be read is only told of.
-    fn undecodable(&mut self, object: ObjectRef, reason: String) -> Notice {
+    fn undecodable(&mut self, object: ObjectRef, reason: &str) -> Notice {
         if object.name.is_empty() {
             // Which one it is nobody knows; its list removes nothing.
         } else if &*object.kind == Kind::Service.name() {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Changed, ClusterInputs, Inputs, Keeper};
+use super::{Changed, ClusterInputs, CommittedChanges, Inputs, Keeper};
 use crate::{
     health::{Health, NodeState},
     metrics::Metrics,
@@ -47,6 +47,8 @@ pub struct ClusterFeed<D> {
     warnings: Vec<String>,
     /// What the keeper was told of slices that could never be read
     incomplete: bool,
+    /// Who hears of changes once the kernel took them
+    names: Option<CommittedChanges>,
     patience: Option<Instant>,
 }
 
@@ -72,10 +74,17 @@ impl<D: Describe> ClusterFeed<D> {
             told: None,
             warnings: Vec::new(),
             incomplete: false,
+            names: None,
             patience: Some(Instant::now() + patience),
         };
         feed.tell_missing();
         feed
+    }
+
+    /// Has changes told to names as well, once the kernel took them.
+    pub fn with_names(mut self, names: Option<CommittedChanges>) -> Self {
+        self.names = names;
+        self
     }
 
     /// What readiness waits for.
@@ -175,7 +184,10 @@ impl<D: Describe> Inputs for ClusterFeed<D> {
         let mut changed = Changed::default();
         for change in std::mem::take(&mut self.batch) {
             self.note(&change);
-            changed.notices.extend(self.inputs.apply(change, keeper.desired()));
+            changed.notices.extend(self.inputs.apply(&change, keeper.desired()));
+            if let Some(names) = &mut self.names {
+                names.applied(change);
+            }
         }
         changed.add(self.inputs.take_changed());
         // The first time is when enough is known: then this counts as a change, whatever made it so.
@@ -187,10 +199,17 @@ impl<D: Describe> Inputs for ClusterFeed<D> {
             changed.others = true;
         }
         self.tell_missing();
+        changed.names = self.names.as_mut().is_some_and(|names| names.settle(&self.inputs));
         Ok(changed)
     }
 
     fn ready(&self) -> bool {
         self.waited_for().next().is_none()
+    }
+
+    fn committed(&mut self) {
+        if let Some(names) = &mut self.names {
+            names.committed(&self.inputs);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! line, tries again what failed, and tells others how it went.
 
 mod cluster;
+mod committed;
 mod feed;
 mod keeper;
 mod pacing;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use cluster::{Changed, ClusterInputs};
+pub use committed::{Committed, CommittedChanges};
 pub use feed::{ClusterFeed, Describe, PATIENCE};
 pub use keeper::Keeper;
 pub use pacing::{Outcome, Pacing};
@@ -53,6 +55,8 @@ pub trait Inputs {
     fn apply(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> anyhow::Result<Changed>;
     /// Whether enough is known to write anything: nothing is, before the first lists are complete.
     fn ready(&self) -> bool;
+    /// The kernel holds what everything that was applied so far led to.
+    fn committed(&mut self) {}
 }
 
 /// Hears of everything that the loop does.
@@ -266,7 +270,10 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
         self.pacing.finished(outcome, !pass.foreign.is_empty(), begun, now);
         self.observer.passed(&pass, &mut self.keeper);
         match &pass.result {
-            Ok(synced) => self.plan_verification(synced, now),
+            Ok(synced) => {
+                self.plan_verification(synced, now);
+                self.inputs.committed();
+            }
             Err(failure) => {
                 let again = self.pacing.due().map_or(0, |due| due.duration_since(now).as_secs());
                 error!(retry_seconds = again, "{failure}; the rules stay as they are");

@@ -7,7 +7,7 @@ use std::{
 use super::{
     Snapshot, State,
     assemble::assemble,
-    facts::{ServiceFacts, SliceFacts, cluster_ips, pod_addresses},
+    facts::{ServiceFacts, Shape, SliceFacts, cluster_ips, pod_addresses},
     label, owner,
     select::selects,
     tables::Tables,
@@ -91,6 +91,28 @@ impl Builder {
         }
     }
 
+    /// Whether names can be made by other options of the objects that are known: not if these options decide which
+    /// objects are kept, and differ.
+    pub fn fits(&self, options: &KubernetesOptions) -> bool {
+        let verified = |options: &KubernetesOptions| options.pods == PodNames::Verified;
+        let old = &*self.options;
+        old.namespaces == options.namespaces
+            && old.namespace_labels == options.namespace_labels
+            && old.labels == options.labels
+            && old.no_endpoints == options.no_endpoints
+            && old.dns_service == options.dns_service
+            && verified(old) == verified(options)
+    }
+
+    /// Makes names by other options, which [`Builder::fits`], from the next [`Builder::publish`] on.
+    pub fn change_options(&mut self, options: Arc<KubernetesOptions>) {
+        if *self.options != *options {
+            self.options = options;
+            self.changed = true;
+            self.dirty.extend(self.services.keys().cloned());
+        }
+    }
+
     /// Makes the records of everything put and removed since the last time. Returns whether any record changed since
     /// the last [`Builder::publish`], also if it changed back: then, and only then, the serial goes up.
     pub fn settle(&mut self) -> bool {
@@ -118,6 +140,12 @@ impl Builder {
             dns_addresses: self.dns_addresses.clone(),
             tables: self.tables.clone(),
         })
+    }
+
+    /// Whether a Service is headless, as far as is known.
+    pub fn is_headless(&self, namespace: &str, service: &str) -> bool {
+        let known = self.services.get(&(namespace.into(), service.into()));
+        known.and_then(|known| known.service.as_ref()).is_some_and(|service| service.shape == Shape::Headless)
     }
 
     /// How many objects and Services are kept. Zero after everything was removed and settled: nothing is left behind.

@@ -1,8 +1,12 @@
-use std::{net::UdpSocket, thread};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    thread,
+};
 
 use domain::base::{Rtype, iana::Rcode};
 
 use crate::{
+    page,
     sandbox::eventually,
     server::{Answer, Server},
 };
@@ -69,8 +73,8 @@ fn probes_and_metrics_tell() {
     });
 }
 
-#[test]
-fn other_names_are_forwarded() {
+/// Has one address for every name.
+fn upstream() -> SocketAddr {
     let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap();
     // Ends with the test's process.
@@ -86,7 +90,12 @@ fn other_names_are_forwarded() {
             upstream.send_to(&answer, peer).unwrap();
         }
     });
-    let server = Server::started(&format!("{NAMES}\n  cache 30\n  forward . {address}"));
+    address
+}
+
+#[test]
+fn other_names_are_forwarded() {
+    let server = Server::started(&format!("{NAMES}\n  cache 30\n  forward . {}", upstream()));
     for answer in [server.ask("www.example.com", Rtype::A), server.ask_tcp("www.example.com", Rtype::A)] {
         assert_eq!(answer, Answer { rcode: Rcode::NOERROR, data: vec!["203.0.113.10".to_owned()] });
     }
@@ -95,4 +104,17 @@ fn other_names_are_forwarded() {
     let series =
         format!(r#"coredns_cache_hits_total{{server="dns://:{}",type="success",zones=".",view=""}}"#, server.port);
     assert_eq!(server.metric(&series), Some(1.0), "{}", server.get(2, "/metrics").unwrap().1);
+}
+
+#[test]
+fn the_page_lists_what_is_exported() {
+    let server = Server::started(&format!("{NAMES}\n  cache 30\n  forward . {}", upstream()));
+    for name in ["web.shop.svc.cluster.local", "www.example.com"] {
+        server.ask(name, Rtype::A);
+    }
+    let mut metrics = page::parse(&server.get(2, "/metrics").unwrap().1);
+    assert!(metrics.len() > 40, "only {:?}", metrics.keys());
+    // Every process has these.
+    metrics.retain(|name, _| !name.starts_with("process_"));
+    page::check("a scrape of names", &metrics);
 }

@@ -74,8 +74,12 @@ impl Server {
     pub fn started(lines: &str) -> Self {
         let mut server = Self::new(lines);
         server.start();
-        eventually("the server is ready", || server.get(1, "/ready").is_some_and(|(code, _)| code == 200));
+        server.until_ready();
         server
+    }
+
+    pub fn until_ready(&self) {
+        eventually("the server is ready", || self.get(1, "/ready").is_some_and(|(code, _)| code == 200));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -112,26 +116,33 @@ impl Server {
     /// Asks over UDP.
     #[track_caller]
     pub fn ask(&self, name: &str, rtype: Rtype) -> Answer {
-        let socket = client(self.address());
-        socket.send(&query(1, name, rtype)).unwrap();
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).expect("an answer");
-        Answer::read(&buffer[..length])
+        Answer::read(&self.ask_raw(&query(1, name, rtype), false).expect("an answer"))
+    }
+
+    /// Sends a message and returns what comes; none if nothing does.
+    pub fn ask_raw(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        if !tcp {
+            let socket = client(self.address());
+            socket.send(query).unwrap();
+            let mut buffer = [0; 4096];
+            let length = socket.recv(&mut buffer).ok()?;
+            return Some(buffer[..length].to_vec());
+        }
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&u16::try_from(query.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(query).unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).ok()?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut message).ok()?;
+        Some(message)
     }
 
     /// Asks over TCP.
     #[track_caller]
     pub fn ask_tcp(&self, name: &str, rtype: Rtype) -> Answer {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let query = query(1, name, rtype);
-        stream.write_all(&u16::try_from(query.len()).unwrap().to_be_bytes()).unwrap();
-        stream.write_all(&query).unwrap();
-        let mut length = [0; 2];
-        stream.read_exact(&mut length).unwrap();
-        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-        stream.read_exact(&mut message).unwrap();
-        Answer::read(&message)
+        Answer::read(&self.ask_raw(&query(1, name, rtype), true).expect("an answer"))
     }
 
     /// What one of the HTTP servers says; none if it does not.

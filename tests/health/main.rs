@@ -5,6 +5,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/metrics_page.rs"]
+mod page;
 
 mod events;
 mod metrics_page;

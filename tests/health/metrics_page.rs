@@ -1,11 +1,6 @@
 //! docs/metrics.md says what is exported: every name, type, label and meaning, made from a scrape.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use portolan::{
@@ -14,6 +9,8 @@ use portolan::{
     model::{Family, Frontend, PortId, Protocol, ServiceId},
     tables::Contents,
 };
+
+use crate::page::{self, Metric, parse};
 
 /// A scrape after everything happened once.
 fn scrape() -> String {
@@ -50,61 +47,6 @@ fn scrape() -> String {
     metrics.render()
 }
 
-/// A metric of a scrape.
-#[derive(Debug, Default)]
-struct Metric {
-    kind: String,
-    help: String,
-    labels: BTreeSet<String>,
-    /// `name{labels}` with the value
-    samples: Vec<(String, f64)>,
-}
-
-/// Reads the Prometheus text format, strictly.
-fn parse(text: &str) -> BTreeMap<String, Metric> {
-    let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
-    let mut current = String::new();
-    for line in text.lines() {
-        if let Some(help) = line.strip_prefix("# HELP ") {
-            let (name, help) = help.split_once(' ').unwrap();
-            name.clone_into(&mut current);
-            let metric = Metric { help: help.to_owned(), ..Metric::default() };
-            assert!(metrics.insert(current.clone(), metric).is_none(), "{name} comes twice");
-        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = kind.split_once(' ').unwrap();
-            assert_eq!(name, current, "the type follows the help");
-            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            kind.clone_into(&mut metrics.get_mut(name).unwrap().kind);
-        } else {
-            let metric = metrics.get_mut(&current).unwrap_or_else(|| panic!("{line}: a sample of nothing"));
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-            let suffix = name.strip_prefix(&*current).unwrap_or_else(|| panic!("{line} stands below {current}"));
-            let suffixes: &[&str] = if metric.kind == "histogram" { &["_sum", "_count", "_bucket"] } else { &[""] };
-            assert!(suffixes.contains(&suffix), "{line}");
-            for label in labels.strip_suffix('}').unwrap().split(',').filter(|label| !label.is_empty()) {
-                let (key, value) = label.split_once('=').unwrap();
-                assert!(value.len() >= 2 && value.starts_with('"') && value.ends_with('"'), "{line}");
-                metric.labels.insert(key.to_owned());
-            }
-            metric.samples.push((series.to_owned(), value.parse().unwrap()));
-        }
-    }
-    metrics
-}
-
-fn table(metrics: &BTreeMap<String, Metric>) -> String {
-    let mut table = "| name | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
-    for (name, metric) in metrics {
-        let labels: Vec<String> = metric.labels.iter().filter(|l| *l != "le").map(|l| format!("`{l}`")).collect();
-        table += &format!("| `{name}` | {} | {} | {} |\n", metric.kind, labels.join(", "), metric.help);
-    }
-    table
-}
-
-const BEGIN: &str = "<!-- made from a scrape: begin -->\n";
-const END: &str = "<!-- made from a scrape: end -->\n";
-
 #[test]
 fn the_page_lists_what_is_exported() {
     let metrics = parse(&scrape());
@@ -112,16 +54,7 @@ fn the_page_lists_what_is_exported() {
     for (name, metric) in &metrics {
         assert!(!metric.samples.is_empty(), "{name}: this test does not show its labels");
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the page has a place for the table");
-    let (_, after) = rest.split_once(END).expect("the table ends");
-    let fresh = format!("{before}{BEGIN}{}{END}{after}", table(&metrics));
-    if env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1") {
-        fs::write(&path, fresh).unwrap();
-    } else {
-        assert!(page == fresh, "docs/metrics.md is not up to date; UPDATE_EXPECT=1 writes it anew:\n{fresh}");
-    }
+    page::check("a scrape", &metrics);
 }
 
 /// What dashboards and alerts for kube-proxy ask for.

@@ -200,7 +200,7 @@ impl Town {
     pub fn is_redirected(&self, node: &str) -> bool {
         let listing = self.run(&self.lab.node(node).unwrap(), "nft", &["list", "ruleset"]);
         // Only a living element has a time to its end.
-        listing.1.contains("10.96.0.10 . udp . 53 timeout 3s expires")
+        listing.1.contains("10.96.0.10 . udp . 53 timeout 2s expires")
     }
 
     /// Waits until something is so.

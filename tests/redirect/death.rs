@@ -93,7 +93,7 @@ fn a_frozen_process_is_left_when_its_element_is_over() {
     for (machine, index) in [(Machine::Pod, 0), (Machine::Node, 1)] {
         agent.signal(Signal::SIGSTOP);
         let gap = gap(&net, machine, index);
-        println!("{machine:?}: {:.1} s without an answer (3 s are documented)", gap.as_secs_f32());
+        println!("{machine:?}: {:.1} s without an answer (2 s are documented)", gap.as_secs_f32());
         agent.signal(Signal::SIGCONT);
         for index in 0..2 {
             until(&net, Machine::Pod, index, "LOCAL");

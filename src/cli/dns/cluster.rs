@@ -31,7 +31,7 @@ impl ClusterNames {
 }
 
 /// What names are made of. Pods are many, and only looked at if their names are to be checked.
-fn kinds(config: &DnsConfig) -> BTreeSet<Kind> {
+pub fn kinds(config: &DnsConfig) -> BTreeSet<Kind> {
     let mut kubernetes = config.servers.iter().filter_map(|server| server.kubernetes.as_ref()).peekable();
     let mut kinds = BTreeSet::new();
     if kubernetes.peek().is_some() {
@@ -72,8 +72,9 @@ impl Feed for ClusterNames {
         }
     }
 
-    fn restart(&mut self, config: &DnsConfig) {
+    fn restart(&mut self, config: &DnsConfig) -> Result<(), String> {
         *self = Self::new(self.server.clone(), config);
+        Ok(())
     }
 
     fn missing(&self) -> Vec<String> {

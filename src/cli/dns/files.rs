@@ -99,9 +99,10 @@ impl Feed for ManifestNames {
         names.synced();
     }
 
-    fn restart(&mut self, _: &DnsConfig) {
+    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
         self.first = true;
         self.known.clear();
+        Ok(())
     }
 
     fn missing(&self) -> Vec<String> {
@@ -119,13 +120,13 @@ fn key(object: &Object) -> Key {
     (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
 }
 
-/// Namespaces that nobody writes down: those that objects are in, and those that a cluster begins with.
+/// Namespaces exist that a manifest says, that any object is in, and those of every cluster.
 fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
-    let of_objects = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
-    for name in of_objects.chain(["default", "kube-system"]) {
+    let named = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
+    for name in named.chain(["default", "kube-system"]) {
         let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
-        let namespace = Object::Namespace(Namespace { metadata });
-        objects.entry(key(&namespace)).or_insert(namespace);
+        let key = ("Namespace", String::new(), name.to_owned());
+        objects.entry(key).or_insert(Object::Namespace(Namespace { metadata }));
     }
 }
 

@@ -14,13 +14,17 @@ use tracing::{info, warn};
 
 use super::RunArgs;
 use crate::{
-    config::{Config, dns::DnsConfig},
-    dns::process::{self, Options, Source},
+    config::{
+        Config,
+        dns::{DnsConfig, DnsOptions},
+    },
+    dns::process::{self, DnsMetrics, Options, Source},
     source::kube,
 };
 use cluster::ClusterNames;
-use files::ManifestNames;
-use settings::Settings;
+pub(super) use cluster::kinds;
+pub(super) use files::ManifestNames;
+pub(super) use settings::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,12 +88,12 @@ async fn begin(config: Config) -> anyhow::Result<()> {
     let stop = ended_by_signals()?;
     let mut settings = Settings::new(&config);
     let dns = &config.dns;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let standalone = !config.input.manifests.is_empty();
     // Manifests are read again in no time: a file would only bring back what they do not say any more.
     let snapshot_file = dns.dns_snapshot_file.0.clone().filter(|_| !standalone);
-    let workers = if dns.dns_threads == 0 { cores } else { usize::from(dns.dns_threads) };
-    let options = Options { workers, snapshot_file, mark: None };
+    let workers = workers(dns);
+    let metrics = DnsMetrics::new(true).into();
+    let options = Options { workers, snapshot_file, redirect: None, metrics };
     if standalone {
         let mut feed = ManifestNames::new(config.input.clone());
         return Ok(process::run(&options, &mut settings, &mut feed, stop).await?);
@@ -99,6 +103,14 @@ async fn begin(config: Config) -> anyhow::Result<()> {
     info!("following the API server {server:?}");
     let mut feed = ClusterNames::new(server, &first);
     Ok(process::run(&options, &mut settings, &mut feed, stop).await?)
+}
+
+/// How many threads answer UDP.
+pub(super) fn workers(options: &DnsOptions) -> usize {
+    match options.dns_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => usize::from(threads),
+    }
 }
 
 /// Where the API server is: as the flags say, else as the first block says that says anything.
@@ -128,7 +140,7 @@ fn ended_by_signals() -> anyhow::Result<CancellationToken> {
 
 impl Settings {
     /// The configuration, without counting as read.
-    fn peek(&self) -> anyhow::Result<DnsConfig> {
+    pub(super) fn peek(&self) -> anyhow::Result<DnsConfig> {
         Settings::clone(self).read().map_err(anyhow::Error::msg).map(Option::unwrap_or_default)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tokio::sync::watch;
+
 use super::super::{InputArgs, NodeArgs, input};
 use crate::{
     reconcile::{Changed, Inputs, Keeper},
@@ -17,13 +19,20 @@ pub struct ManifestFeed {
     /// They were never read
     first: bool,
     ready: bool,
+    /// Counts what the kernel took
+    committed: watch::Sender<u64>,
 }
 
 impl ManifestFeed {
     /// The manifests that the flags name.
     pub fn new(input: InputArgs, node: NodeArgs, allocating: input::Allocating) -> Self {
         let watch = ManifestWatch::new(&input.manifests);
-        Self { input, node, allocating, watch, first: true, ready: false }
+        Self { input, node, allocating, watch, first: true, ready: false, committed: watch::Sender::new(0) }
+    }
+
+    /// Changes whenever the kernel holds what was read.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
     }
 }
 
@@ -44,5 +53,9 @@ impl Inputs for ManifestFeed {
 
     fn ready(&self) -> bool {
         self.ready
+    }
+
+    fn committed(&mut self) {
+        self.committed.send_modify(|times| *times += 1);
     }
 }

@@ -246,12 +246,19 @@ impl DnsOptions {
         DnsConfig { servers: vec![server] }
     }
 
-    /// Makes of a Corefile's configuration the one that applies: a block that names no DNS Service has that of
-    /// `--dns-service`.
+    /// Makes of a Corefile's configuration the one that applies. A block that names no DNS Service has that of
+    /// `--dns-service`. On a node nothing is listened on but the DNS Service's own addresses: probes and metrics are
+    /// those of the agent.
     pub fn settle(&self, mut config: DnsConfig) -> DnsConfig {
-        for kubernetes in config.servers.iter_mut().filter_map(|server| server.kubernetes.as_mut()) {
-            if kubernetes.dns_service == KubernetesOptions::new(Vec::new()).dns_service {
+        for server in &mut config.servers {
+            if let Some(kubernetes) = &mut server.kubernetes
+                && kubernetes.dns_service == KubernetesOptions::new(Vec::new()).dns_service
+            {
                 kubernetes.dns_service = self.dns_service.clone();
+            }
+            if self.dns == DnsMode::Local {
+                server.bind.clear();
+                (server.health, server.ready, server.prometheus) = (None, None, None);
             }
         }
         config

@@ -29,11 +29,11 @@ pub struct BindFailure {
     source: io::Error,
 }
 
-/// Who answers where.
-pub fn groups(config: &DnsConfig) -> Groups {
+/// Who answers where. `everywhere` is whether blocks that name no address listen on all.
+pub fn groups(config: &DnsConfig, everywhere: bool) -> Groups {
     let mut by_address: BTreeMap<SocketAddr, Vec<usize>> = BTreeMap::new();
     for (block, server) in config.servers.iter().enumerate() {
-        let everywhere = server.bind.is_empty().then(|| socket::wildcard(server.port));
+        let everywhere = (everywhere && server.bind.is_empty()).then(|| socket::wildcard(server.port));
         let bound = server.bind.iter().map(|address| SocketAddr::new(*address, server.port));
         for address in bound.chain(everywhere) {
             let blocks = by_address.entry(address).or_default();

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{runtime::Handle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -14,8 +15,11 @@ use tracing::{error, info};
 use super::{
     Feed, Options, Source,
     endpoints::{Endpoints, Told},
+    files::Files,
+    forwarding::{self, Forwarders},
     listening::{self, BindFailure},
-    metrics::{DnsMetrics, Observed, ObservedCache, Scene},
+    metrics::{DnsMetrics, Observed, Scene},
+    node::Node,
     querylog::QueryLog,
     responder::{Current, Group},
     scene,
@@ -25,11 +29,12 @@ use super::{
 use crate::{
     config::dns::DnsConfig,
     dns::{
-        cache::CacheStats,
-        forward::{ForwardStats, Forwarder, Hop, Own, Surroundings},
+        forward::{Hop, Own},
         names::Names,
-        serve::{Limits, Serving},
+        redirect::DNS_PORT,
+        serve::{Limits, Serving, socket::wildcard},
     },
+    kernel::KernelError,
     zone::State,
 };
 
@@ -45,6 +50,9 @@ pub enum Failure {
     /// Threads or files
     #[error("cannot start the workers: {0}")]
     Workers(std::io::Error),
+    /// The kernel, at the start
+    #[error("cannot redirect this node's queries: {0}")]
+    Redirect(#[from] KernelError),
 }
 
 /// Sockets, and who answers on them.
@@ -55,17 +63,27 @@ struct Running {
     labels: (String, Vec<String>),
 }
 
-/// The forwarders of a configuration, by block.
-type Forwarders = Vec<Option<(Arc<Forwarder>, Arc<CacheStats>)>>;
+/// The redirect of this node's queries, and who answers them.
+struct Here {
+    node: Node,
+    group: Arc<Group>,
+    tallies: Arc<Tallies>,
+    labels: (String, Vec<String>),
+}
 
 struct Process<'a> {
     options: &'a Options,
     config: DnsConfig,
     names: Names,
     forwarders: Forwarders,
+    files: Arc<ArcSwap<Files>>,
+    /// When they are next looked at
+    files_at: Option<Instant>,
     running: BTreeMap<Vec<SocketAddr>, Running>,
+    listening: Vec<SocketAddr>,
+    /// Who answers where this node's queries are redirected to
+    here: Option<Here>,
     hop: Hop,
-    forward_stats: Arc<ForwardStats>,
     metrics: Arc<DnsMetrics>,
     told: Told,
     version: u64,
@@ -93,8 +111,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let config = source.read().map_err(Failure::Config)?.unwrap_or_default();
-    let forward_stats = Arc::<ForwardStats>::default();
-    let metrics = Arc::new(DnsMetrics::new(&forward_stats));
+    let metrics = options.metrics.clone();
     let told = Told::default();
     let mut endpoints = Endpoints::new(told.clone(), metrics.clone());
     let mut process = Process {
@@ -102,9 +119,12 @@ pub async fn run(
         names: Names::new(&config),
         config: config.clone(),
         forwarders: Vec::new(),
+        files: Arc::default(),
+        files_at: None,
         running: BTreeMap::new(),
+        listening: Vec::new(),
+        here: None,
         hop: Hop::new(),
-        forward_stats,
         metrics,
         told,
         version: 0,
@@ -117,7 +137,11 @@ pub async fn run(
     process.answer_as(&config, source.version()).await?;
     endpoints.set(&config).await;
     let result = process.follow(source, feed, &mut endpoints, &stop).await;
-    process.lameduck().await;
+    match process.here.take() {
+        // The Service takes over; those who asked here already are answered.
+        Some(here) => here.node.stop().await,
+        None => process.lameduck().await,
+    }
     process.write_file();
     for (_, running) in std::mem::take(&mut process.running) {
         running.serving.stop().await;
@@ -138,7 +162,7 @@ impl Process<'_> {
         let mut reload_at = self.next_reload();
         loop {
             let due = next.as_ref().map_or(self.names.due(), |next| next.names.due());
-            let wake = [due, reload_at, self.file.as_ref().map(|_| self.write_at), self.stale_until];
+            let wake = [due, reload_at, self.file.as_ref().map(|_| self.write_at), self.stale_until, self.files_at];
             let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -153,6 +177,7 @@ impl Process<'_> {
             }
             let now = Instant::now();
             self.publish_due(now);
+            self.tell_node();
             if next.as_ref().is_some_and(|next| next.names.state() == State::Synced)
                 && let Some(Next { config, names }) = next.take()
             {
@@ -166,11 +191,13 @@ impl Process<'_> {
                         next = None;
                         self.switch(config, source.version(), endpoints).await;
                     }
-                    Ok(Some(config)) => {
-                        info!("the configuration has changed; reading all objects for its names");
-                        feed.restart(&config);
-                        next = Some(Next { names: Names::new(&config), config });
-                    }
+                    Ok(Some(config)) => match feed.restart(&config) {
+                        Ok(()) => {
+                            info!("the configuration has changed; reading all objects for its names");
+                            next = Some(Next { names: Names::new(&config), config });
+                        }
+                        Err(reason) => self.reload_failed(&reason),
+                    },
                     Err(reason) => self.reload_failed(&reason),
                 }
                 reload_at = self.next_reload();
@@ -186,6 +213,11 @@ impl Process<'_> {
             self.stale_until = None;
             self.names.forget_stale();
         }
+        if self.files_at.is_some_and(|at| at <= now) {
+            self.files_at = Files::interval(&self.config).map(|interval| now + interval);
+            let read = Files::read(&self.config, Some(&self.files.load()));
+            self.files.store(Arc::new(read));
+        }
         if self.write_at <= now {
             self.write_at = now + snapshot_file::PAUSE;
             self.write_file();
@@ -196,6 +228,9 @@ impl Process<'_> {
     async fn switch(&mut self, config: DnsConfig, version: String, endpoints: &mut Endpoints) {
         match self.answer_as(&config, version).await {
             Ok(()) => {
+                if self.names.fit(&config) {
+                    self.names.take_up(&config);
+                }
                 endpoints.set(&config).await;
                 info!("the new configuration is in effect");
             }
@@ -210,7 +245,7 @@ impl Process<'_> {
 
     /// Opens what is not open yet, answers by this configuration, and closes what is not wanted any more.
     async fn answer_as(&mut self, config: &DnsConfig, version: String) -> Result<(), Failure> {
-        let groups = listening::groups(config);
+        let groups = listening::groups(config, self.options.redirect.is_none());
         let mut opened = BTreeMap::new();
         for addresses in groups.keys().filter(|addresses| !self.running.contains_key(*addresses)) {
             opened.insert(addresses.clone(), listening::open(addresses, self.options.workers)?);
@@ -218,7 +253,11 @@ impl Process<'_> {
         // From here on nothing can fail but for want of threads.
         self.config = config.clone();
         self.version += 1;
-        self.forwarders = self.make_forwarders(groups.keys().flatten().copied().collect());
+        self.files = Arc::new(ArcSwap::from_pointee(Files::read(config, None)));
+        self.files_at = Files::interval(config).map(|interval| Instant::now() + interval);
+        self.listening = groups.keys().flatten().copied().collect();
+        self.forwarders = self.make_forwarders();
+        self.answer_here()?;
         let mut running = BTreeMap::new();
         for (addresses, blocks) in &groups {
             let mut old = self.running.remove(addresses);
@@ -246,6 +285,7 @@ impl Process<'_> {
             info!("no longer listening on {addresses:?}");
             closed.serving.stop().await;
         }
+        self.tell_node();
         self.told.set_beats(self.running.values().map(|running| running.serving.heartbeats()).collect());
         self.metrics.observe(self.scene(version));
         Ok(())
@@ -258,30 +298,62 @@ impl Process<'_> {
             site: crate::answers::Site::new(blocks.iter().map(server)),
             forwarders: self.forwarders.iter().map(|known| known.as_ref().map(|(known, _)| known.clone())).collect(),
             served: self.names.served(),
+            files: self.files.clone(),
             logs: self.config.servers.iter().map(|server| server.log.as_ref().map(QueryLog::new)).collect(),
             tallies,
             hop: self.hop,
         }
     }
 
-    fn make_forwarders(&self, listening: Vec<SocketAddr>) -> Forwarders {
-        let own = Own { listening, virtual_ips: Vec::new() };
-        let make = |server: &crate::config::dns::ServerBlock| {
-            if server.forwards.is_empty() {
-                return None;
-            }
-            let cache_stats = Arc::<CacheStats>::default();
-            let surroundings = Surroundings {
-                own: own.clone(),
-                hop: self.hop,
-                mark: self.options.mark,
-                stats: self.forward_stats.clone(),
-                cache_stats: cache_stats.clone(),
-                runtime: Handle::current(),
-            };
-            Some((Arc::new(Forwarder::new(server, surroundings)), cache_stats))
+    /// Has this node's redirected queries answered by the present configuration.
+    fn answer_here(&mut self) -> Result<(), Failure> {
+        let Some(numbers) = self.options.redirect else { return Ok(()) };
+        let servers = self.config.servers.iter().enumerate();
+        let blocks: Vec<usize> =
+            servers.filter(|(_, server)| server.port == DNS_PORT).map(|(block, _)| block).collect();
+        if blocks.is_empty() {
+            let reason = format!("no server block answers on port {DNS_PORT}, where pods ask");
+            return Err(Failure::Config(reason));
+        }
+        let labels = scene::labels(&self.config, &[wildcard(DNS_PORT)]);
+        let tallies = match &self.here {
+            Some(here) if here.labels == labels => here.tallies.clone(),
+            _ => Arc::new(Tallies::new(self.config.servers.len())),
         };
-        self.config.servers.iter().map(make).collect()
+        let current = Arc::new(self.current(&blocks, tallies.clone()));
+        self.here = Some(match self.here.take() {
+            Some(here) => {
+                here.group.set(current);
+                Here { tallies, labels, ..here }
+            }
+            None => {
+                let group = Arc::new(Group::new(current));
+                let node = Node::start(group.clone(), self.options.workers, numbers)?;
+                Here { node, group, tallies, labels }
+            }
+        });
+        Ok(())
+    }
+
+    /// Tells the redirect what is known, and forwarders which addresses are their own.
+    fn tell_node(&mut self) {
+        let Some(here) = &self.here else { return };
+        let before = here.node.addresses();
+        here.node.follow(&self.config, &self.names.served().load(), self.names.state());
+        if here.node.addresses() != before {
+            let own = self.own();
+            self.forwarders.iter().flatten().for_each(|(forwarder, _)| forwarder.set_own(own.clone()));
+        }
+    }
+
+    fn own(&self) -> Own {
+        let virtual_ips = self.here.as_ref().map(|here| here.node.addresses()).unwrap_or_default();
+        Own { listening: self.listening.clone(), virtual_ips }
+    }
+
+    fn make_forwarders(&self) -> Forwarders {
+        let (hop, mark) = (self.hop, self.options.redirect.map(|numbers| numbers.marks.bypass));
+        forwarding::make(&self.config, &self.own(), hop, mark, &self.metrics.forward)
     }
 
     fn scene(&self, version: String) -> Scene {
@@ -291,17 +363,18 @@ impl Process<'_> {
             tallies: running.tallies.clone(),
             counts: Box::new(running.serving.counter()),
         };
-        let cache =
-            |(server, known): (&crate::config::dns::ServerBlock, &Option<(Arc<Forwarder>, Arc<CacheStats>)>)| {
-                let (forwarder, stats) = known.clone()?;
-                server.cache.as_ref()?;
-                Some(ObservedCache { server: scene::server(server), zones: scene::zone(server), stats, forwarder })
-            };
+        let here = self.here.as_ref().map(|here| Observed {
+            server: here.labels.0.clone(),
+            zones: here.labels.1.clone(),
+            tallies: here.tallies.clone(),
+            counts: Box::new(here.node.counter()),
+        });
         Scene {
-            groups: self.running.values().map(observed).collect(),
-            caches: self.config.servers.iter().zip(&self.forwarders).filter_map(cache).collect(),
+            groups: self.running.values().map(observed).chain(here).collect(),
+            caches: forwarding::caches(&self.config, &self.forwarders),
             plugins: self.config.servers.iter().flat_map(scene::plugins).collect(),
             names: Some((self.names.served(), self.names.stats())),
+            redirect: self.here.as_ref().map(|here| here.node.states()),
             version,
         }
     }

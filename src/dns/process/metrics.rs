@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,6 +15,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
+use tokio::sync::watch;
 
 use super::tally::{
     CELLS, DNSSEC_OK, DURATION, DURATIONS, FAMILIES, PLUGINS, PROTOCOLS, RCODES, REQUEST_SIZE, REQUESTS, RESPONSE_SIZE,
@@ -23,7 +25,8 @@ use crate::{
     dns::{
         cache::{CacheStats, Held},
         forward::{ForwardStats, Forwarder},
-        names::{LATENCIES, NameStats, Served},
+        names::{LATENCIES, NameStats, PROGRAMMING, Served},
+        redirect::{State, States},
         serve::{BATCH_LIMITS, Counts},
     },
     metrics,
@@ -58,6 +61,7 @@ pub struct Scene {
     /// Server, zone, and the name of what is in it
     pub plugins: Vec<(String, String, &'static str)>,
     pub names: Option<(Arc<Served>, Arc<NameStats>)>,
+    pub redirect: Option<watch::Receiver<States>>,
     pub version: String,
 }
 
@@ -67,18 +71,25 @@ pub struct DnsMetrics {
     scene: Arc<Mutex<Scene>>,
     /// `coredns_reload_failed_total`
     pub reload_failed: Arc<AtomicU64>,
+    /// What forwarders count
+    pub forward: Arc<ForwardStats>,
 }
 
 impl DnsMetrics {
-    pub fn new(forward: &ForwardStats) -> Self {
+    /// Nothing observed yet. `of_process` adds the usual metrics of a process, unless others show them.
+    pub fn new(of_process: bool) -> Self {
         let mut registry = Registry::default();
         let (scene, reload_failed) = (Arc::<Mutex<Scene>>::default(), Arc::<AtomicU64>::default());
+        let forward = Arc::<ForwardStats>::default();
         forward.register(&mut registry);
         registry.register_collector(Box::new(Collected { scene: scene.clone(), reload_failed: reload_failed.clone() }));
-        metrics::register_process(&mut registry);
-        Self { registry, scene, reload_failed }
+        if of_process {
+            metrics::register_process(&mut registry);
+        }
+        Self { registry, scene, reload_failed, forward }
     }
 
+    /// Shows these from now on.
     pub fn observe(&self, scene: Scene) {
         *self.scene.lock().unwrap_or_else(PoisonError::into_inner) = scene;
     }
@@ -110,6 +121,7 @@ impl Collector for Collected {
         sockets(&mut out, &scene)?;
         caches(&mut out, &scene)?;
         names(&mut out, &scene)?;
+        redirect(&mut out, &scene)?;
         let plugin = |(server, zone, name): &(String, String, &'static str)| {
             let labels = [("server", server), ("zone", zone), ("view", &String::new()), ("name", &(*name).to_owned())];
             (labels.map(|(label, value)| (label, value.clone())).to_vec(), 1.0)
@@ -264,7 +276,27 @@ fn names(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {
     cells.push(stats.latency_sum.load(Relaxed));
     let latency = Buckets::of(LATENCIES.iter().copied(), &cells, 1e-6);
     let help = "From a change of an object to answers that know it.";
-    out.histograms("portolan_dns_publish_latency_seconds", help, [(nothing(), latency)])
+    out.histograms("portolan_dns_publish_latency_seconds", help, [(nothing(), latency)])?;
+    let mut cells: Vec<u64> = stats.programming.iter().map(|cell| cell.load(Relaxed)).collect();
+    cells.push(stats.programming_sum.load(Relaxed));
+    let limits = (0..PROGRAMMING).map(|power| f64::from(1_u32 << power) / 1000.0);
+    let kind = vec![("service_kind", "headless_with_selector".to_owned())];
+    let help = "From a change of a headless Service's endpoints, as its slice tells it, to answers that know it.";
+    let programming = [(kind, Buckets::of(limits, &cells, 1e-6))];
+    out.histograms("coredns_kubernetes_dns_programming_duration_seconds", help, programming)
+}
+
+fn redirect(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {
+    let Some(states) = &scene.redirect else { return Ok(()) };
+    let state = |(address, state): (&IpAddr, &State)| {
+        let (on, why) = match state {
+            State::On => (1.0, ""),
+            State::Off(why) => (0.0, why.word()),
+        };
+        (vec![("address", address.to_string()), ("reason", why.to_owned())], on)
+    };
+    let help = "Whether queries of this node to the DNS Service's address are answered on it; the reason is why not.";
+    out.gauges("portolan_dns_redirect", help, states.borrow().iter().map(state))
 }
 
 /// A histogram as it is encoded.
@@ -318,7 +350,7 @@ impl Out<'_> {
         values: impl IntoIterator<Item = (Labels, V)>,
         each: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
     ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help.trim_end_matches('.'), None, kind)?;
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in values {
             if labels.is_empty() {
                 // There is no other then.

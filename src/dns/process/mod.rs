@@ -1,31 +1,37 @@
 //! `portolan dns`: configuration, names, sockets and what others see of them, put together.
 
 mod endpoints;
+mod files;
+mod forwarding;
 mod listening;
 mod main_loop;
 mod metrics;
+mod node;
 mod querylog;
 mod responder;
 mod scene;
 mod snapshot_file;
 mod tally;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use main_loop::{Failure, run};
+pub use metrics::DnsMetrics;
 
-use super::names::Names;
+use super::{names::Names, redirect::Numbers};
 use crate::config::dns::DnsConfig;
 
 /// What a process is told besides its configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// UDP workers for each group of sockets
     pub workers: usize,
     /// Where the newest snapshot is kept; none to keep none
     pub snapshot_file: Option<PathBuf>,
-    /// Mark of packets to upstreams (SO_MARK)
-    pub mark: Option<u32>,
+    /// Answer this node's own clients at the DNS Service's addresses; none for who is an endpoint of that Service
+    pub redirect: Option<Numbers>,
+    /// Where metrics are kept
+    pub metrics: Arc<DnsMetrics>,
 }
 
 /// Where objects come from.
@@ -37,7 +43,10 @@ pub trait Feed {
     fn apply(&mut self, names: &mut Names);
 
     /// Forgets what was told: other names begin empty, for this configuration.
-    fn restart(&mut self, config: &DnsConfig);
+    ///
+    /// # Errors
+    /// Why that cannot be done, for the log.
+    fn restart(&mut self, config: &DnsConfig) -> Result<(), String>;
 
     /// What is not complete yet, in words.
     fn missing(&self) -> Vec<String>;

@@ -122,3 +122,46 @@ fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
 fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        answers::Sources,
+        config::dns::{DnsConfig, KubernetesOptions, Name, ServerBlock},
+    };
+
+    fn names() -> Names {
+        let block = |zone: &str| ServerBlock {
+            kubernetes: Some(KubernetesOptions::new(vec![zone.parse().unwrap()])),
+            ..ServerBlock::new(vec![Name::root_vec()], 53)
+        };
+        Names::new(&DnsConfig { servers: vec![block("one.test"), block("two.test")] })
+    }
+
+    #[test]
+    fn names_come_back_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names");
+        let mut file = SnapshotFile::new(path.clone());
+        let mut before = names();
+        assert_eq!(file.restore(&mut before), None, "there is none");
+        file.write(&before.served().load());
+        assert!(!path.exists(), "nothing is known yet");
+        before.synced();
+        file.write(&before.served().load());
+        assert!(path.exists() && file.path(1).exists());
+
+        let mut after = names();
+        assert!(file.restore(&mut after).is_some_and(|left| left <= STALE_LIMIT));
+        assert_eq!(after.state(), State::Stale);
+        assert!(after.served().load().snapshot(1).is_some());
+
+        let mut damaged = fs::read(file.path(1)).unwrap();
+        *damaged.last_mut().unwrap() ^= 1;
+        fs::write(file.path(1), damaged).unwrap();
+        let mut after = names();
+        assert_eq!(file.restore(&mut after), None);
+        assert_eq!(after.state(), State::Unsynced);
+    }
+}

@@ -20,12 +20,13 @@ pub use keeper::{Ending, Keeper};
 /// How often it is looked whether all is well.
 pub const LOOK: Duration = Duration::from_millis(250);
 /// How often the kernel is told.
-pub const REFRESH: Duration = Duration::from_secs(1);
-/// What is not told again is over after this time.
-pub const LIFE: Duration = Duration::from_secs(3);
+pub const REFRESH: Duration = Duration::from_millis(500);
+/// What is not told again is over after this time. Shorter than the 2.5 seconds after which musl asks a second and last
+/// time: its look-up survives that the process hangs.
+pub const LIFE: Duration = Duration::from_secs(2);
 /// How long new conversations are held away from an address that is about to be closed, or that is not well: longer than
 /// anybody can have called it live.
-pub const HOLD: Duration = Duration::from_secs(4);
+pub const HOLD: Duration = Duration::from_secs(3);
 /// A thread that answers is taken to hang after so long without a sign.
 pub const SILENCE: Duration = Duration::from_secs(2);
 /// How old the last answer to ourselves may be. Longer than a few of them may be lost where the queues are full.

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::AddAssign,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// Upper limits of the batch sizes that are counted together.
 pub const BATCH_LIMITS: [u64; 6] = [1, 2, 4, 8, 16, 32];
@@ -26,6 +29,23 @@ pub struct Counts {
     pub refused_connections: u64,
     /// TCP connections that were given up: slow, idle or malformed
     pub dropped_connections: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, batches) in self.batches.iter_mut().zip(other.batches) {
+            *sum += batches;
+        }
+        self.datagrams += other.datagrams;
+        self.overflowed += other.overflowed;
+        self.unanswerable += other.unanswerable;
+        self.unsent += other.unsent;
+        self.busy += other.busy;
+        self.outstanding += other.outstanding;
+        self.connections += other.connections;
+        self.refused_connections += other.refused_connections;
+        self.dropped_connections += other.dropped_connections;
+    }
 }
 
 /// One counter for each worker, and those of TCP, which all connections share.
