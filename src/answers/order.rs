@@ -77,7 +77,7 @@ pub fn mixed<T: Copy>(items: &[T], random: Option<u64>) -> impl Iterator<Item = 
 
 /// 32 random bits as a number below `bound`.
 fn scaled(random: u64, bound: usize) -> usize {
-    ((random & 0xffff_ffff) * bound as u64 >> 32) as usize
+    (((random & 0xffff_ffff) * bound as u64) >> 32) as usize
 }
 
 fn greatest_divisor(mut a: usize, mut b: usize) -> usize {

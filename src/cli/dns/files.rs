@@ -37,8 +37,7 @@ impl ManifestNames {
 
     /// Everything that names are made of, and whether something could not be read that may be some of it.
     fn read(&mut self) -> anyhow::Result<(BTreeMap<Key, Object>, bool)> {
-        let mut read = manifests::read(&self.input.manifests)?;
-        let spellings = lower_aliases(&mut read.objects);
+        let read = manifests::read(&self.input.manifests)?;
         let given = read.objects.clone();
         let options = controlplane::Options {
             service_cidrs: self.input.service_cidr.clone(),
@@ -49,13 +48,13 @@ impl ManifestNames {
         let mut allocations = AllocationStore::new(&self.input.state_dir).load().unwrap_or_default();
         let completed = controlplane::complete(read.objects, &options, &mut allocations);
         self.tell([read.notices, completed.notices].concat());
-        let mut objects: BTreeMap<Key, Object> = BTreeMap::new();
-        for Located { mut object, .. } in completed.objects {
-            let key = key(&object);
-            if let (Object::Service(service), Some(spelling)) = (&mut object, spellings.get(&key)) {
-                service.spec.external_name = Some(spelling.clone());
-            }
-            objects.insert(key, object);
+        let mut objects: BTreeMap<Key, Object> =
+            completed.objects.into_iter().map(|located| (key(&located.object), located.object)).collect();
+        // What a control plane would refuse is most often no fault of the name: an alias of a name with capitals, two
+        // cluster IPs without the policy for two. Whoever wrote it down wants it answered; of what cannot be used at
+        // all, names are not made.
+        for located in given.iter().filter(|located| is_named(&located.object)) {
+            objects.entry(key(&located.object)).or_insert_with(|| located.object.clone());
         }
         imply_namespaces(&given, &mut objects);
         Ok((objects, read.unreadable))
@@ -116,24 +115,12 @@ impl Feed for ManifestNames {
     }
 }
 
-fn key(object: &Object) -> Key {
-    (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
+fn is_named(object: &Object) -> bool {
+    matches!(object, Object::Service(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Pod(_))
 }
 
-/// Writes the targets of aliases in lower case, and returns how they were written. An API server takes lower case only;
-/// in DNS capitals mean nothing (RFC 4343), so that is no reason to be without the name.
-fn lower_aliases(objects: &mut [Located]) -> BTreeMap<Key, String> {
-    let mut spellings = BTreeMap::new();
-    for located in objects {
-        let key = key(&located.object);
-        let Object::Service(service) = &mut located.object else { continue };
-        if let Some(name) = service.spec.external_name.as_mut().filter(|name| name.contains(|c: char| c.is_uppercase()))
-        {
-            spellings.insert(key, name.clone());
-            name.make_ascii_lowercase();
-        }
-    }
-    spellings
+fn key(object: &Object) -> Key {
+    (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
 }
 
 /// Where no manifest is a Namespace, those exist that objects are in.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{runtime::Handle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -14,6 +15,7 @@ use tracing::{error, info};
 use super::{
     Feed, Options, Source,
     endpoints::{Endpoints, Told},
+    files::Files,
     listening::{self, BindFailure},
     metrics::{DnsMetrics, Observed, ObservedCache, Scene},
     node::Node,
@@ -77,6 +79,9 @@ struct Process<'a> {
     config: DnsConfig,
     names: Names,
     forwarders: Forwarders,
+    files: Arc<ArcSwap<Files>>,
+    /// When they are next looked at
+    files_at: Option<Instant>,
     running: BTreeMap<Vec<SocketAddr>, Running>,
     listening: Vec<SocketAddr>,
     /// Who answers where this node's queries are redirected to
@@ -117,6 +122,8 @@ pub async fn run(
         names: Names::new(&config),
         config: config.clone(),
         forwarders: Vec::new(),
+        files: Arc::default(),
+        files_at: None,
         running: BTreeMap::new(),
         listening: Vec::new(),
         here: None,
@@ -158,7 +165,7 @@ impl Process<'_> {
         let mut reload_at = self.next_reload();
         loop {
             let due = next.as_ref().map_or(self.names.due(), |next| next.names.due());
-            let wake = [due, reload_at, self.file.as_ref().map(|_| self.write_at), self.stale_until];
+            let wake = [due, reload_at, self.file.as_ref().map(|_| self.write_at), self.stale_until, self.files_at];
             let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -209,6 +216,11 @@ impl Process<'_> {
             self.stale_until = None;
             self.names.forget_stale();
         }
+        if self.files_at.is_some_and(|at| at <= now) {
+            self.files_at = Files::interval(&self.config).map(|interval| now + interval);
+            let read = Files::read(&self.config, Some(&self.files.load()));
+            self.files.store(Arc::new(read));
+        }
         if self.write_at <= now {
             self.write_at = now + snapshot_file::PAUSE;
             self.write_file();
@@ -245,6 +257,8 @@ impl Process<'_> {
         self.config = config.clone();
         self.version += 1;
         self.listening = groups.keys().flatten().copied().collect();
+        self.files = Arc::new(ArcSwap::from_pointee(Files::read(config, None)));
+        self.files_at = Files::interval(config).map(|interval| Instant::now() + interval);
         self.forwarders = self.make_forwarders();
         self.answer_here()?;
         let mut running = BTreeMap::new();
@@ -287,6 +301,7 @@ impl Process<'_> {
             site: crate::answers::Site::new(blocks.iter().map(server)),
             forwarders: self.forwarders.iter().map(|known| known.as_ref().map(|(known, _)| known.clone())).collect(),
             served: self.names.served(),
+            files: self.files.clone(),
             logs: self.config.servers.iter().map(|server| server.log.as_ref().map(QueryLog::new)).collect(),
             tallies,
             hop: self.hop,
@@ -366,12 +381,12 @@ impl Process<'_> {
             tallies: running.tallies.clone(),
             counts: Box::new(running.serving.counter()),
         };
-        let cache =
-            |(server, known): (&crate::config::dns::ServerBlock, &Option<(Arc<Forwarder>, Arc<CacheStats>)>)| {
-                let (forwarder, stats) = known.clone()?;
-                server.cache.as_ref()?;
-                Some(ObservedCache { server: scene::server(server), zones: scene::zone(server), stats, forwarder })
-            };
+        let cache = |block: usize| {
+            let (server, known) = (self.config.servers.get(block)?, self.forwarders.get(block)?);
+            let (forwarder, stats) = known.clone()?;
+            server.cache.as_ref()?;
+            Some(ObservedCache { server: scene::server(server), zones: scene::zone(server), stats, forwarder })
+        };
         let here = self.here.as_ref().map(|here| Observed {
             server: here.labels.0.clone(),
             zones: here.labels.1.clone(),
@@ -380,7 +395,7 @@ impl Process<'_> {
         });
         Scene {
             groups: self.running.values().map(observed).chain(here).collect(),
-            caches: self.config.servers.iter().zip(&self.forwarders).filter_map(cache).collect(),
+            caches: (0..self.config.servers.len()).filter_map(cache).collect(),
             plugins: self.config.servers.iter().flat_map(scene::plugins).collect(),
             names: Some((self.names.served(), self.names.stats())),
             redirect: self.here.as_ref().map(|here| here.node.states()),

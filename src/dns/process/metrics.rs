@@ -147,6 +147,9 @@ fn queries(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {
     for group in &scene.groups {
         let sums = group.tallies.sum();
         for (zone, cells) in group.zones.iter().zip(sums.chunks(CELLS)) {
+            if cells.iter().all(|cell| *cell == 0) {
+                continue;
+            }
             let base: Labels = vec![("server", group.server.clone()), ("zone", zone.clone()), ("view", String::new())];
             let with = |more: &[(&'static str, &str)]| -> Labels {
                 base.iter().cloned().chain(more.iter().map(|(label, value)| (*label, (*value).to_owned()))).collect()
@@ -342,13 +345,12 @@ impl Out<'_> {
     ) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help.trim_end_matches('.'), None, kind)?;
         for (labels, value) in values {
-            match labels.is_empty() {
-                true => each(encoder.encode_family(&NO_LABELS)?, value)?,
-                false => each(encoder.encode_family(&labels)?, value)?,
+            if labels.is_empty() {
+                // There is no other then.
+                return each(encoder, value);
             }
+            each(encoder.encode_family(&labels)?, value)?;
         }
         Ok(())
     }
 }
-
-const NO_LABELS: [(&str, &str); 0] = [];

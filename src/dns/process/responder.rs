@@ -9,12 +9,14 @@ use arc_swap::{ArcSwap, Cache};
 use domain::base::iana::{Rcode, Rtype};
 
 use super::{
+    files::Files,
     querylog::QueryLog,
     tally::{Answered, Tallies, Tally},
 };
 use crate::{
     answers::{
-        Client, Failure, Finish, Outcome, Pending, Reply, Site, Transport,
+        Client, Failure, Finish, Outcome, Pending, Reply, Site, Sources, Transport,
+        extras::{file, hosts},
         query::{HEADER, Query},
     },
     dns::{
@@ -22,6 +24,7 @@ use crate::{
         names::{Served, Snapshots},
         serve::{LONGEST_MESSAGE, LONGEST_REPLY, Now, Responder},
     },
+    zone::Snapshot,
 };
 
 /// Aliases that are followed from one upstream's answer to the next question; those of an answer itself count less
@@ -36,6 +39,7 @@ pub struct Current {
     /// By block
     pub forwarders: Vec<Option<Arc<Forwarder>>>,
     pub served: Arc<Served>,
+    pub files: Arc<ArcSwap<Files>>,
     /// By block
     pub logs: Vec<Option<QueryLog>>,
     pub tallies: Arc<Tallies>,
@@ -49,12 +53,33 @@ pub struct Group {
     later: Mutex<(u64, Tally)>,
 }
 
+/// All that answers are made from at the moment.
+struct Here<'a> {
+    snapshots: &'a Snapshots,
+    files: &'a Files,
+}
+
+impl Sources for Here<'_> {
+    fn snapshot(&self, block: usize) -> Option<&Snapshot> {
+        self.snapshots.snapshot(block)
+    }
+
+    fn hosts(&self, block: usize) -> Option<&hosts::Table> {
+        self.files.hosts(block)
+    }
+
+    fn files(&self, block: usize, nth: usize) -> &[file::Zone] {
+        self.files.zones(block, nth)
+    }
+}
+
 /// What a thread keeps.
 pub struct Local {
     current: Cache<Arc<ArcSwap<Current>>, Arc<Current>>,
     /// Of which version the others are
     version: u64,
     snapshots: Cache<Arc<Served>, Arc<Snapshots>>,
+    files: Cache<Arc<ArcSwap<Files>>, Arc<Files>>,
     tally: Tally,
 }
 
@@ -103,11 +128,11 @@ impl Responder for Group {
 
     fn local(&self) -> Local {
         let mut current = Cache::new(self.current.clone());
-        let (version, served, tally) = {
+        let (version, served, files, tally) = {
             let now: &Arc<Current> = current.load();
-            (now.version, now.served.clone(), now.tallies.tally())
+            (now.version, now.served.clone(), now.files.clone(), now.tallies.tally())
         };
-        Local { current, version, snapshots: Cache::new(served), tally }
+        Local { current, version, snapshots: Cache::new(served), files: Cache::new(files), tally }
     }
 
     fn now(
@@ -123,17 +148,19 @@ impl Responder for Group {
         if current.version != local.version {
             local.version = current.version;
             local.snapshots = Cache::new(current.served.clone());
+            local.files = Cache::new(current.files.clone());
             local.tally = current.tallies.tally();
         }
         let asked = Asked::read(query, client);
-        let (reply, stale) = match current.site.answer(query, client, &**local.snapshots.load(), random, out) {
+        let here = Here { snapshots: local.snapshots.load(), files: local.files.load() };
+        let (reply, stale) = match current.site.answer(query, client, &here, random, out) {
             Outcome::Reply(reply) => (reply, false),
             Outcome::Drop => return Now::Drop,
             Outcome::Forward(pending) => {
                 if current.came_back(query, &pending) {
                     return Now::Drop;
                 }
-                match current.from_cache(pending, arrived, random, out) {
+                match current.without_waiting(pending, arrived, random, out) {
                     Ok(found) => found,
                     Err(pending) => {
                         return Now::Later(Waiting { pending, current: current.clone(), arrived, asked, random });
@@ -203,7 +230,7 @@ impl Current {
     }
 
     /// Answers from the cache alone, if it can be done.
-    fn from_cache(
+    fn without_waiting(
         &self,
         mut pending: Box<Pending>,
         now: Instant,

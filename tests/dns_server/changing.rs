@@ -1,0 +1,59 @@
+use domain::base::{Rtype, iana::Rcode};
+
+use crate::{
+    sandbox::eventually,
+    server::{OBJECTS, Server},
+};
+
+const NAMES: &str = "kubernetes cluster.local\n  reload 2s 1s";
+
+#[test]
+fn a_changed_manifest_is_answered() {
+    let server = Server::started(NAMES);
+    let address = || server.ask("web.shop.svc.cluster.local", Rtype::A).data;
+    assert_eq!(address(), ["10.96.20.1"]);
+    server.write("objects/all.yaml", &OBJECTS.replace("10.96.20.1,", "10.96.20.9,"));
+    eventually("the new address is answered", || address() == ["10.96.20.9"]);
+    server.write(
+        "objects/more.yaml",
+        "{apiVersion: v1, kind: Service, metadata: {name: new, namespace: other}, spec: \
+         {clusterIP: 10.96.20.77, ports: [{port: 80}]}}",
+    );
+    eventually("a new Service is answered", || {
+        server.ask("new.other.svc.cluster.local", Rtype::A).data == ["10.96.20.77"]
+    });
+    std::fs::remove_file(server.path("objects/more.yaml")).unwrap();
+    eventually("the Service is gone, and its namespace", || {
+        server.ask("other.svc.cluster.local", Rtype::A).rcode == Rcode::NXDOMAIN
+    });
+    // A file that cannot be read takes nothing away.
+    server.write("objects/all.yaml", "kind: [");
+    eventually("it is told", || server.log().contains("all.yaml"));
+    assert_eq!(address(), ["10.96.20.9"]);
+}
+
+#[test]
+fn a_bad_configuration_leaves_the_old_one_and_a_good_one_takes_its_place() {
+    let server = Server::started(NAMES);
+    server.corefile(&format!("{NAMES}\n  nonsense"));
+    eventually("the failure is counted", || server.metric("coredns_reload_failed_total") == Some(1.0));
+    assert!(server.log().contains("nonsense"), "{}", server.log());
+    assert_eq!(server.ask("web.shop.svc.cluster.local", Rtype::A).data, ["10.96.20.1"]);
+    // Other names: these are made anew. Another block, another socket.
+    let more =
+        format!("kubernetes cluster.test\n  reload 2s 1s\n}}\nmore.test:{} {{\n any", crate::server::free_port());
+    server.corefile(&more);
+    eventually("the new zone is answered", || server.ask("web.shop.svc.cluster.test", Rtype::A).data == ["10.96.20.1"]);
+    assert_eq!(server.ask("web.shop.svc.cluster.local", Rtype::A).rcode, Rcode::REFUSED);
+    assert_eq!(server.metric("coredns_reload_failed_total"), Some(1.0), "a bad one counts once");
+    server.write("objects/all.yaml", &OBJECTS.replace("10.96.20.1,", "10.96.20.9,"));
+    eventually("changes are followed", || server.ask("web.shop.svc.cluster.test", Rtype::A).data == ["10.96.20.9"]);
+}
+
+#[test]
+fn what_cannot_be_started_with_is_told() {
+    let mut server = Server::new("nonsense");
+    server.start();
+    eventually("it ends", || server.process.as_mut().unwrap().ended());
+    assert!(server.log().contains("nonsense"), "{}", server.log());
+}
