@@ -30,13 +30,15 @@ use crate::{
 const ADDRESSES: usize = 8;
 
 /// The way to an answer, and the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {
     /// What was decided, in order, a sentence each
     pub steps: Vec<String>,
     /// What may have been meant instead
     pub hints: Vec<String>,
-    /// The code, as DNS tools spell it; none if others would have to be asked
+    /// Who would have to be asked for the rest, as the configuration has them: any one of these
+    pub upstreams: Vec<String>,
+    /// The code, as DNS tools spell it; none if others would have to be asked, or nobody is answered
     pub rcode: Option<String>,
     /// The records, a line each, with a line before each section: as `dig` prints them
     pub records: Vec<String>,
@@ -52,7 +54,8 @@ impl fmt::Display for Explanation {
         }
         match &self.rcode {
             Some(rcode) => writeln!(f, "\n;; {rcode}")?,
-            None => writeln!(f, "\n;; the rest is for the upstream to say")?,
+            None if self.upstreams.is_empty() => writeln!(f, "\n;; no answer at all")?,
+            None => writeln!(f, "\n;; the rest is for {} to say", self.upstreams.join(" or "))?,
         }
         self.records.iter().try_for_each(|record| writeln!(f, "{record}"))
     }
@@ -70,10 +73,8 @@ impl Site {
         services: &[KnownService],
     ) -> Explanation {
         let bytes = question(name, qtype);
-        let mut notes = Notes { qtype, steps: Vec::new(), hints: Vec::new(), services };
-        let Ok(query) = Query::parse(&bytes) else {
-            return Explanation { steps: Vec::new(), hints: Vec::new(), rcode: None, records: Vec::new() };
-        };
+        let mut notes = Notes { qtype, steps: Vec::new(), hints: Vec::new(), upstreams: Vec::new(), services };
+        let Ok(query) = Query::parse(&bytes) else { return Explanation::default() };
         let client = Client { address: client, transport: Transport::Tcp };
         let mut plan = self.plan(&query, client, sources, &mut notes);
         let other;
@@ -89,13 +90,15 @@ impl Site {
         let mut out = vec![0; usize::from(u16::MAX)];
         let reply = write(&query, &envelope, &plan, 0, &mut out);
         out.truncate(reply.map_or(0, |reply| reply.length));
-        let rcode = reply.filter(|_| !matches!(plan.end, End::Forward)).map(|reply| reply.rcode.to_string());
-        Explanation { steps: notes.steps, hints: notes.hints, rcode, records: records(&out) }
+        let forwarded = matches!(plan.end, End::Forward);
+        let rcode = reply.filter(|_| !forwarded).map(|reply| reply.rcode.to_string());
+        let upstreams = if forwarded { notes.upstreams } else { Vec::new() };
+        Explanation { steps: notes.steps, hints: notes.hints, upstreams, rcode, records: records(&out) }
     }
 }
 
-/// A query's bytes: RD, no EDNS.
-fn question(name: &Name, qtype: Rtype) -> Vec<u8> {
+/// A query's bytes: RD, no EDNS, the id zero.
+pub fn question(name: &Name, qtype: Rtype) -> Vec<u8> {
     let mut bytes = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     bytes.extend(name.as_octets());
     bytes.extend(qtype.to_int().to_be_bytes());
@@ -103,8 +106,9 @@ fn question(name: &Name, qtype: Rtype) -> Vec<u8> {
     bytes
 }
 
-/// The records of a message of ours, as zone files have them.
-fn records(message: &[u8]) -> Vec<String> {
+/// The records of a message as zone files have them, their five fields separated by tabs, with a line before each
+/// section. What cannot be read is left out.
+pub fn records(message: &[u8]) -> Vec<String> {
     let Ok(message) = Message::from_octets(message) else { return Vec::new() };
     let mut lines = Vec::new();
     let sections =
@@ -131,6 +135,7 @@ struct Notes<'n> {
     qtype: Rtype,
     steps: Vec<String>,
     hints: Vec<String>,
+    upstreams: Vec<String>,
     services: &'n [KnownService],
 }
 
@@ -159,10 +164,12 @@ impl Trace for Notes<'_> {
             Step::ChainEnds { target } => {
                 format!("The chain ends before {}: it has been there, or has 10 links (1.8).", text(target))
             }
-            Step::Forward { from } => {
+            Step::Forward { from, to } => {
+                self.upstreams = to.iter().map(ToString::to_string).collect();
                 format!(
-                    "The block's `forward {}` takes the name: upstream is asked, unless the cache has the answer (2.2).",
-                    text(from)
+                    "The block's `forward {}` takes the name: {} is asked, unless the cache has the answer (2.2).",
+                    text(from),
+                    self.upstreams.join(" or ")
                 )
             }
             Step::NoForward => "The block has no `forward` for the name: REFUSED (1.11).".to_owned(),

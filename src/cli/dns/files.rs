@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// Kind, namespace and name.
-type Key = (&'static str, String, String);
+pub type Key = (&'static str, String, String);
+
+/// Namespaces that every cluster has.
+const MADE_BY_ITSELF: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// Objects from manifests, read anew whenever one of them changes; names hear of the differences.
 pub struct ManifestNames {
@@ -33,31 +36,6 @@ impl ManifestNames {
     pub fn new(input: InputArgs) -> Self {
         let watch = ManifestWatch::new(&input.manifests);
         Self { input, watch, first: true, known: BTreeMap::new(), told: Vec::new() }
-    }
-
-    /// Everything that names are made of, and whether something could not be read that may be some of it.
-    fn read(&mut self) -> anyhow::Result<(BTreeMap<Key, Object>, bool)> {
-        let read = manifests::read(&self.input.manifests)?;
-        let given = read.objects.clone();
-        let options = controlplane::Options {
-            service_cidrs: self.input.service_cidr.clone(),
-            incomplete: read.unreadable,
-            ..controlplane::Options::default()
-        };
-        // Nothing is written down: who only answers for names allocates nothing.
-        let mut allocations = AllocationStore::new(&self.input.state_dir).load().unwrap_or_default();
-        let completed = controlplane::complete(read.objects, &options, &mut allocations);
-        self.tell([read.notices, completed.notices].concat());
-        let mut objects: BTreeMap<Key, Object> =
-            completed.objects.into_iter().map(|located| (key(&located.object), located.object)).collect();
-        // What a control plane would refuse is most often no fault of the name: an alias of a name with capitals, two
-        // cluster IPs without the policy for two. Whoever wrote it down wants it answered; of what cannot be used at
-        // all, names are not made.
-        for located in given.iter().filter(|located| is_named(&located.object)) {
-            objects.entry(key(&located.object)).or_insert_with(|| located.object.clone());
-        }
-        imply_namespaces(&given, &mut objects);
-        Ok((objects, read.unreadable))
     }
 
     /// What is wrong with manifests, once.
@@ -78,13 +56,14 @@ impl Feed for ManifestNames {
 
     fn apply(&mut self, names: &mut Names) {
         let first = std::mem::take(&mut self.first);
-        let (objects, incomplete) = match self.read() {
+        let Manifests { objects, incomplete, notices } = match read(&self.input) {
             Ok(read) => read,
             Err(error) => {
                 warn!("{error:#}; names stay as they are");
                 return;
             }
         };
+        self.tell(notices);
         let mut known = std::mem::take(&mut self.known);
         for (key, object) in objects {
             if first || known.get(&key) != Some(&object) {
@@ -115,6 +94,43 @@ impl Feed for ManifestNames {
     }
 }
 
+/// What manifests say about names.
+pub struct Manifests {
+    /// Everything that names are made of
+    pub objects: BTreeMap<Key, Object>,
+    /// Something could not be read that may be some of it
+    pub incomplete: bool,
+    /// What is wrong with them
+    pub notices: Vec<Notice>,
+}
+
+/// Reads manifests, and does the control plane's part for them. Nothing is written down: who only answers for names
+/// allocates nothing.
+///
+/// # Errors
+/// A path that cannot be opened.
+pub fn read(input: &InputArgs) -> anyhow::Result<Manifests> {
+    let read = manifests::read(&input.manifests)?;
+    let given = read.objects.clone();
+    let options = controlplane::Options {
+        service_cidrs: input.service_cidr.clone(),
+        incomplete: read.unreadable,
+        ..controlplane::Options::default()
+    };
+    let mut allocations = AllocationStore::new(&input.state_dir).load().unwrap_or_default();
+    let completed = controlplane::complete(read.objects, &options, &mut allocations);
+    let mut objects: BTreeMap<Key, Object> =
+        completed.objects.into_iter().map(|located| (key(&located.object), located.object)).collect();
+    // What a control plane would refuse is most often no fault of the name: an alias of a name with capitals, two
+    // cluster IPs without the policy for two. Whoever wrote it down wants it answered; of what cannot be used at
+    // all, names are not made.
+    for located in given.iter().filter(|located| is_named(&located.object)) {
+        objects.entry(key(&located.object)).or_insert_with(|| located.object.clone());
+    }
+    imply_namespaces(&given, &mut objects);
+    Ok(Manifests { objects, incomplete: read.unreadable, notices: [read.notices, completed.notices].concat() })
+}
+
 fn is_named(object: &Object) -> bool {
     matches!(object, Object::Service(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Pod(_))
 }
@@ -123,15 +139,15 @@ fn key(object: &Object) -> Key {
     (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
 }
 
-/// Where no manifest is a Namespace, those exist that objects are in.
+/// Namespaces that are there without a manifest: those that an API server makes by itself, as far as objects are in
+/// them, and where no manifest is a Namespace, all that objects are in.
 fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
-    if given.iter().any(|located| matches!(located.object, Object::Namespace(_))) {
-        return;
-    }
-    let named: BTreeSet<String> =
-        given.iter().map(|located| located.object.namespace().to_owned()).filter(|name| !name.is_empty()).collect();
-    for name in named {
-        let metadata = Metadata { name: name.clone(), ..Metadata::default() };
-        objects.insert(("Namespace", String::new(), name), Object::Namespace(Namespace { metadata }));
+    let all = !given.iter().any(|located| matches!(located.object, Object::Namespace(_)));
+    let named = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
+    let implied: BTreeSet<&str> = named.filter(|name| all || MADE_BY_ITSELF.contains(name)).collect();
+    for name in implied {
+        let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
+        let key = ("Namespace", String::new(), name.to_owned());
+        objects.entry(key).or_insert(Object::Namespace(Namespace { metadata }));
     }
 }
