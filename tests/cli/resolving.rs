@@ -149,6 +149,7 @@ fn the_exit_code_says_whether_there_is_an_answer() {
         ("nope.shop.svc.cluster.local.", "A", 1, ";; NXDOMAIN"),
         ("www.example.com.", "A", 0, ";; forwarded to /etc/resolv.conf"),
         ("outside.shop.svc.cluster.local.", "A", 0, "CNAME\twww.example.com."),
+        ("_sql._tcp.db.data.svc.cluster.local.", "SRV", 0, " 5432 db-0.db.data.svc.cluster.local.\n"),
         ("10.96.0.10", "PTR", 0, "PTR\tweb.shop.svc.cluster.local."),
     ] {
         let ran = cluster.resolve(&[name, qtype]).expect(code);

@@ -5,7 +5,11 @@ mod near;
 use std::{fmt, net::IpAddr};
 
 use domain::{
-    base::{Message, ParsedRecord, ToName, iana::Rtype},
+    base::{
+        Message, ParsedRecord, ToName,
+        iana::Rtype,
+        zonefile_fmt::{DisplayKind, ZonefileFmt},
+    },
     rdata::AllRecordData,
 };
 
@@ -127,7 +131,9 @@ fn line(record: ParsedRecord<'_, &[u8]>) -> Option<String> {
     let record = record.into_any_record::<AllRecordData<_, _>>().ok()?;
     let owner = record.owner().fmt_with_dot();
     let (ttl, class, rtype) = (record.ttl().as_secs(), record.class(), record.rtype());
-    Some(format!("{owner}\t{ttl}\t{class}\t{rtype}\t{}", record.data()))
+    // Their own form leaves the dot behind some names out.
+    let data = record.data().display_zonefile(DisplayKind::Simple);
+    Some(format!("{owner}\t{ttl}\t{class}\t{rtype}\t{data}"))
 }
 
 /// Turns steps into sentences.
