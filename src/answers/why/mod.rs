@@ -40,8 +40,8 @@ pub struct Explanation {
     pub steps: Vec<String>,
     /// What may have been meant instead
     pub hints: Vec<String>,
-    /// Who would have to be asked for the rest, as the configuration has them: any one of these
-    pub upstreams: Vec<String>,
+    /// Who would have to be asked for the rest, as the configuration has them: any one of these. None if there is no rest
+    pub upstreams: Option<Vec<String>>,
     /// The code, as DNS tools spell it; none if others would have to be asked, or nobody is answered
     pub rcode: Option<String>,
     /// The records, a line each, with a line before each section: as `dig` prints them
@@ -58,8 +58,8 @@ impl fmt::Display for Explanation {
         }
         match &self.rcode {
             Some(rcode) => writeln!(f, "\n;; {rcode}")?,
-            None if self.upstreams.is_empty() => writeln!(f, "\n;; no answer at all")?,
-            None => writeln!(f, "\n;; the rest is for {} to say", self.upstreams.join(" or "))?,
+            None if self.upstreams.is_none() => writeln!(f, "\n;; no answer at all")?,
+            None => writeln!(f, "\n;; the rest is for the upstream to say")?,
         }
         self.records.iter().try_for_each(|record| writeln!(f, "{record}"))
     }
@@ -96,7 +96,7 @@ impl Site {
         out.truncate(reply.map_or(0, |reply| reply.length));
         let forwarded = matches!(plan.end, End::Forward);
         let rcode = reply.filter(|_| !forwarded).map(|reply| reply.rcode.to_string());
-        let upstreams = if forwarded { notes.upstreams } else { Vec::new() };
+        let upstreams = forwarded.then_some(notes.upstreams);
         Explanation { steps: notes.steps, hints: notes.hints, upstreams, rcode, records: records(&out) }
     }
 }

@@ -68,21 +68,22 @@ impl Answer {
 
     /// One of a running server.
     pub fn of_others(qtype: Rtype, rcode: String, lines: Vec<String>) -> Self {
-        Self::new(qtype, Some(rcode), Vec::new(), lines)
+        Self::new(qtype, Some(rcode), None, lines)
     }
 
-    fn new(qtype: Rtype, rcode: Option<String>, forwarded_to: Vec<String>, lines: Vec<String>) -> Self {
+    fn new(qtype: Rtype, rcode: Option<String>, upstreams: Option<Vec<String>>, lines: Vec<String>) -> Self {
         let records = records(&lines);
         let qtype = qtype.to_string();
         let found = |record: &Record| record.section == "answer" && (qtype == "ANY" || record.rtype == qtype);
         let outcome = match rcode.as_deref() {
-            None if forwarded_to.is_empty() => Outcome::Dropped,
+            None if upstreams.is_none() => Outcome::Dropped,
             None => Outcome::Forwarded,
             Some("NOERROR") if records.iter().any(found) => Outcome::Answer,
             Some("NOERROR") => Outcome::NoData,
             Some("NXDOMAIN") => Outcome::NxDomain,
             Some(_) => Outcome::Failure,
         };
+        let forwarded_to = upstreams.unwrap_or_default();
         Self { qtype, outcome, rcode, forwarded_to, steps: Vec::new(), hints: Vec::new(), records, lines }
     }
 
