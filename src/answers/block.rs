@@ -21,7 +21,7 @@ use super::{
     site::Sources,
 };
 use crate::{
-    config::dns::{AclAction, ForwardOptions, ServerBlock},
+    config::dns::{AclAction, ForwardOptions, ServerBlock, Upstream},
     zone::Snapshot,
 };
 
@@ -40,6 +40,7 @@ pub struct Block {
 
 struct Forward {
     from: Box<[u8]>,
+    to: Vec<Upstream>,
     except: Vec<Box<[u8]>>,
 }
 
@@ -103,7 +104,7 @@ pub enum Step<'a> {
     /// A chain was not followed on: too long, or it has been there
     ChainEnds { target: &'a [u8] },
     /// Others are asked, by the `forward` for this zone
-    Forward { from: &'a [u8] },
+    Forward { from: &'a [u8], to: &'a [Upstream] },
     /// Nobody is asked
     NoForward,
 }
@@ -249,7 +250,7 @@ impl Block {
         }
         match self.forwards.iter().find(|forward| forward.takes(name)) {
             Some(forward) => {
-                trace.step(Step::Forward { from: &forward.from });
+                trace.step(Step::Forward { from: &forward.from, to: &forward.to });
                 End::Forward
             }
             None => {
@@ -262,7 +263,7 @@ impl Block {
 
 impl Forward {
     fn new(options: &ForwardOptions) -> Self {
-        Self { from: lower(&options.from), except: options.except.iter().map(lower).collect() }
+        Self { from: lower(&options.from), to: options.to.clone(), except: options.except.iter().map(lower).collect() }
     }
 
     fn takes(&self, name: &[u8]) -> bool {

@@ -10,6 +10,7 @@ mod get;
 mod input;
 mod lab;
 mod render;
+mod resolve;
 mod run;
 mod run_args;
 mod summary;
@@ -46,6 +47,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Run(RunArgs),
     Dns(dns::DnsArgs),
+    Resolve(resolve::ResolveArgs),
     /// Show Services as a table
     #[command(subcommand)]
     Get(get::GetCommand),
@@ -69,6 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apply(args) => apply::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Dns(args) => dns::run(&args),
+        Command::Resolve(args) => resolve::run(&args),
         Command::Get(command) => get::run(&command),
         Command::Diff(args) => diff::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),

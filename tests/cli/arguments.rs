@@ -44,6 +44,9 @@ fn help_names_the_flags() {
         (&["lab"], "--keep"),
         (&["lab"], "--prefix"),
         (&["cleanup"], "--state-dir"),
+        (&["resolve"], "--from"),
+        (&["resolve"], "--corefile"),
+        (&["dns"], "--check"),
     ];
     for (command, flag) in more {
         assert!(portolan(&[command, &["--help"]].concat()).expect(0).stdout.contains(flag), "{command:?} {flag}");

@@ -11,5 +11,6 @@ mod comparing;
 mod configuring;
 mod following;
 mod manifests;
+mod resolving;
 mod showing;
 mod takeover;

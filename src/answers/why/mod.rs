@@ -5,7 +5,11 @@ mod near;
 use std::{fmt, net::IpAddr};
 
 use domain::{
-    base::{Message, ParsedRecord, ToName, iana::Rtype},
+    base::{
+        Message, ParsedRecord, ToName,
+        iana::Rtype,
+        zonefile_fmt::{DisplayKind, ZonefileFmt},
+    },
     rdata::AllRecordData,
 };
 
@@ -30,13 +34,15 @@ use crate::{
 const ADDRESSES: usize = 8;
 
 /// The way to an answer, and the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {
     /// What was decided, in order, a sentence each
     pub steps: Vec<String>,
     /// What may have been meant instead
     pub hints: Vec<String>,
-    /// The code, as DNS tools spell it; none if others would have to be asked
+    /// Who would have to be asked for the rest, as the configuration has them: any one of these. None if there is no rest
+    pub upstreams: Option<Vec<String>>,
+    /// The code, as DNS tools spell it; none if others would have to be asked, or nobody is answered
     pub rcode: Option<String>,
     /// The records, a line each, with a line before each section: as `dig` prints them
     pub records: Vec<String>,
@@ -52,6 +58,7 @@ impl fmt::Display for Explanation {
         }
         match &self.rcode {
             Some(rcode) => writeln!(f, "\n;; {rcode}")?,
+            None if self.upstreams.is_none() => writeln!(f, "\n;; no answer at all")?,
             None => writeln!(f, "\n;; the rest is for the upstream to say")?,
         }
         self.records.iter().try_for_each(|record| writeln!(f, "{record}"))
@@ -70,10 +77,8 @@ impl Site {
         services: &[KnownService],
     ) -> Explanation {
         let bytes = question(name, qtype);
-        let mut notes = Notes { qtype, steps: Vec::new(), hints: Vec::new(), services };
-        let Ok(query) = Query::parse(&bytes) else {
-            return Explanation { steps: Vec::new(), hints: Vec::new(), rcode: None, records: Vec::new() };
-        };
+        let mut notes = Notes { qtype, steps: Vec::new(), hints: Vec::new(), upstreams: Vec::new(), services };
+        let Ok(query) = Query::parse(&bytes) else { return Explanation::default() };
         let client = Client { address: client, transport: Transport::Tcp };
         let mut plan = self.plan(&query, client, sources, &mut notes);
         let other;
@@ -89,13 +94,15 @@ impl Site {
         let mut out = vec![0; usize::from(u16::MAX)];
         let reply = write(&query, &envelope, &plan, 0, &mut out);
         out.truncate(reply.map_or(0, |reply| reply.length));
-        let rcode = reply.filter(|_| !matches!(plan.end, End::Forward)).map(|reply| reply.rcode.to_string());
-        Explanation { steps: notes.steps, hints: notes.hints, rcode, records: records(&out) }
+        let forwarded = matches!(plan.end, End::Forward);
+        let rcode = reply.filter(|_| !forwarded).map(|reply| reply.rcode.to_string());
+        let upstreams = forwarded.then_some(notes.upstreams);
+        Explanation { steps: notes.steps, hints: notes.hints, upstreams, rcode, records: records(&out) }
     }
 }
 
-/// A query's bytes: RD, no EDNS.
-fn question(name: &Name, qtype: Rtype) -> Vec<u8> {
+/// A query's bytes: RD, no EDNS, the id zero.
+pub fn question(name: &Name, qtype: Rtype) -> Vec<u8> {
     let mut bytes = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     bytes.extend(name.as_octets());
     bytes.extend(qtype.to_int().to_be_bytes());
@@ -103,8 +110,9 @@ fn question(name: &Name, qtype: Rtype) -> Vec<u8> {
     bytes
 }
 
-/// The records of a message of ours, as zone files have them.
-fn records(message: &[u8]) -> Vec<String> {
+/// The records of a message as zone files have them, their five fields separated by tabs, with a line before each
+/// section. What cannot be read is left out.
+pub fn records(message: &[u8]) -> Vec<String> {
     let Ok(message) = Message::from_octets(message) else { return Vec::new() };
     let mut lines = Vec::new();
     let sections =
@@ -123,7 +131,9 @@ fn line(record: ParsedRecord<'_, &[u8]>) -> Option<String> {
     let record = record.into_any_record::<AllRecordData<_, _>>().ok()?;
     let owner = record.owner().fmt_with_dot();
     let (ttl, class, rtype) = (record.ttl().as_secs(), record.class(), record.rtype());
-    Some(format!("{owner}\t{ttl}\t{class}\t{rtype}\t{}", record.data()))
+    // Their own form leaves the dot behind some names out.
+    let data = record.data().display_zonefile(DisplayKind::Simple);
+    Some(format!("{owner}\t{ttl}\t{class}\t{rtype}\t{data}"))
 }
 
 /// Turns steps into sentences.
@@ -131,6 +141,7 @@ struct Notes<'n> {
     qtype: Rtype,
     steps: Vec<String>,
     hints: Vec<String>,
+    upstreams: Vec<String>,
     services: &'n [KnownService],
 }
 
@@ -159,10 +170,12 @@ impl Trace for Notes<'_> {
             Step::ChainEnds { target } => {
                 format!("The chain ends before {}: it has been there, or has 10 links (1.8).", text(target))
             }
-            Step::Forward { from } => {
+            Step::Forward { from, to } => {
+                self.upstreams = to.iter().map(ToString::to_string).collect();
                 format!(
-                    "The block's `forward {}` takes the name: upstream is asked, unless the cache has the answer (2.2).",
-                    text(from)
+                    "The block's `forward {}` takes the name: {} is asked, unless the cache has the answer (2.2).",
+                    text(from),
+                    self.upstreams.join(" or ")
                 )
             }
             Step::NoForward => "The block has no `forward` for the name: REFUSED (1.11).".to_owned(),

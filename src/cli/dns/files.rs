@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// Kind, namespace and name.
-type Key = (&'static str, String, String);
+pub type Key = (&'static str, String, String);
+
+/// Namespaces that every cluster has.
+const MADE_BY_ITSELF: [&str; 2] = ["default", "kube-system"];
 
 /// Objects from manifests, read anew whenever one of them changes; names hear of the differences.
 pub struct ManifestNames {
@@ -30,31 +33,6 @@ impl ManifestNames {
     pub fn new(input: InputArgs) -> Self {
         let watch = ManifestWatch::new(&input.manifests);
         Self { input, watch, first: true, known: BTreeMap::new(), told: Vec::new() }
-    }
-
-    /// Everything that names are made of, and whether something could not be read that may be some of it.
-    fn read(&mut self) -> anyhow::Result<(BTreeMap<Key, Object>, bool)> {
-        let read = manifests::read(&self.input.manifests)?;
-        let given = read.objects.clone();
-        let options = controlplane::Options {
-            service_cidrs: self.input.service_cidr.clone(),
-            incomplete: read.unreadable,
-            ..controlplane::Options::default()
-        };
-        // Nothing is written down: who only answers for names allocates nothing.
-        let mut allocations = AllocationStore::new(&self.input.state_dir).load().unwrap_or_default();
-        let completed = controlplane::complete(read.objects, &options, &mut allocations);
-        self.tell([read.notices, completed.notices].concat());
-        let mut objects: BTreeMap<Key, Object> =
-            completed.objects.into_iter().map(|located| (key(&located.object), located.object)).collect();
-        // What a control plane would refuse is most often no fault of the name: an alias of a name with capitals, two
-        // cluster IPs without the policy for two. Whoever wrote it down wants it answered; of what cannot be used at
-        // all, names are not made.
-        for located in given.iter().filter(|located| is_named(&located.object)) {
-            objects.entry(key(&located.object)).or_insert_with(|| located.object.clone());
-        }
-        imply_namespaces(&given, &mut objects);
-        Ok((objects, read.unreadable))
     }
 
     /// What is wrong with manifests, once.
@@ -75,13 +53,14 @@ impl Feed for ManifestNames {
 
     fn apply(&mut self, names: &mut Names) {
         let first = std::mem::take(&mut self.first);
-        let (objects, incomplete) = match self.read() {
+        let Manifests { objects, incomplete, notices } = match read(&self.input) {
             Ok(read) => read,
             Err(error) => {
                 warn!("{error:#}; names stay as they are");
                 return;
             }
         };
+        self.tell(notices);
         let mut known = std::mem::take(&mut self.known);
         for (key, object) in objects {
             if first || known.get(&key) != Some(&object) {
@@ -112,6 +91,43 @@ impl Feed for ManifestNames {
     }
 }
 
+/// What manifests say about names.
+pub struct Manifests {
+    /// Everything that names are made of
+    pub objects: BTreeMap<Key, Object>,
+    /// Something could not be read that may be some of it
+    pub incomplete: bool,
+    /// What is wrong with them
+    pub notices: Vec<Notice>,
+}
+
+/// Reads manifests, and does the control plane's part for them. Nothing is written down: who only answers for names
+/// allocates nothing.
+///
+/// # Errors
+/// A path that cannot be opened.
+pub fn read(input: &InputArgs) -> anyhow::Result<Manifests> {
+    let read = manifests::read(&input.manifests)?;
+    let given = read.objects.clone();
+    let options = controlplane::Options {
+        service_cidrs: input.service_cidr.clone(),
+        incomplete: read.unreadable,
+        ..controlplane::Options::default()
+    };
+    let mut allocations = AllocationStore::new(&input.state_dir).load().unwrap_or_default();
+    let completed = controlplane::complete(read.objects, &options, &mut allocations);
+    let mut objects: BTreeMap<Key, Object> =
+        completed.objects.into_iter().map(|located| (key(&located.object), located.object)).collect();
+    // What a control plane would refuse is most often no fault of the name: an alias of a name with capitals, two
+    // cluster IPs without the policy for two. Whoever wrote it down wants it answered; of what cannot be used at
+    // all, names are not made.
+    for located in given.iter().filter(|located| is_named(&located.object)) {
+        objects.entry(key(&located.object)).or_insert_with(|| located.object.clone());
+    }
+    imply_namespaces(&given, &mut objects);
+    Ok(Manifests { objects, incomplete: read.unreadable, notices: [read.notices, completed.notices].concat() })
+}
+
 fn is_named(object: &Object) -> bool {
     matches!(object, Object::Service(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Pod(_))
 }
@@ -123,7 +139,7 @@ fn key(object: &Object) -> Key {
 /// Namespaces exist that a manifest says, that any object is in, and those of every cluster.
 fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
     let named = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
-    for name in named.chain(["default", "kube-system"]) {
+    for name in named.chain(MADE_BY_ITSELF) {
         let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
         let key = ("Namespace", String::new(), name.to_owned());
         objects.entry(key).or_insert(Object::Namespace(Namespace { metadata }));

@@ -1,13 +1,14 @@
 //! `portolan dns`: puts a server of names together with where its configuration and its objects come from.
 
+mod check;
 mod cluster;
-mod files;
-mod settings;
+pub(super) mod files;
+pub(super) mod settings;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,7 +31,8 @@ const EXAMPLES: &str = "\
 Examples:
   portolan dns --corefile /etc/coredns/Corefile                 in a cluster, in place of CoreDNS
   portolan dns --kubeconfig ~/.kube/config --dns-port 1053      from outside of it
-  portolan dns --corefile Corefile --manifests objects/         without a cluster";
+  portolan dns --corefile Corefile --manifests objects/         without a cluster
+  portolan dns --corefile Corefile --check                      what a Corefile comes to, and what is wrong with it";
 
 /// How long what is left of the process may take at the end.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
@@ -41,9 +43,12 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
 /// of `portolan run`, of which those about names, the API server and manifests matter. Ends on SIGTERM or SIGINT, when it
 /// has answered what has arrived.
 ///
-/// Exit code: 0 ended by a signal; 2 it could not start.
+/// Exit code: 0 ended by a signal; 2 it could not start. With --check: 0 the configuration can be used; 2 it cannot.
 #[derive(Clone, Debug)]
-pub struct DnsArgs(RunArgs);
+pub struct DnsArgs {
+    options: RunArgs,
+    check: bool,
+}
 
 impl Args for DnsArgs {
     fn augment_args(command: Command) -> Command {
@@ -51,8 +56,13 @@ impl Args for DnsArgs {
         let long = "Answer for the cluster's names, as CoreDNS does\n\nFollows the API server, or with --manifests files, \
                     and writes nothing but its snapshot file. Takes the options of `portolan run`, of which those about \
                     names, the API server and manifests matter. Ends on SIGTERM or SIGINT, when it has answered what has \
-                    arrived.\n\nExit code: 0 ended by a signal; 2 it could not start.";
-        RunArgs::augment_args(command).about(about).long_about(long).after_help(EXAMPLES)
+                    arrived.\n\nExit code: 0 ended by a signal; 2 it could not start. With --check: 0 the \
+                    configuration can be used; 2 it cannot.";
+        let check = Arg::new("check")
+            .long("check")
+            .action(ArgAction::SetTrue)
+            .help("Say what is wrong with the configuration, and what it comes to; serve nothing");
+        RunArgs::augment_args(command).arg(check).about(about).long_about(long).after_help(EXAMPLES)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -62,7 +72,8 @@ impl Args for DnsArgs {
 
 impl FromArgMatches for DnsArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(RunArgs::from_arg_matches(matches)?.with("dns", "central")))
+        let options = RunArgs::from_arg_matches(matches)?.with("dns", "central");
+        Ok(Self { options, check: matches.get_flag("check") })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -72,10 +83,13 @@ impl FromArgMatches for DnsArgs {
 }
 
 pub(super) fn run(args: &DnsArgs) -> anyhow::Result<ExitCode> {
-    if args.0.write_config()? {
+    if args.options.write_config()? {
         return Ok(ExitCode::SUCCESS);
     }
-    let (config, warnings) = args.0.config()?;
+    let (config, warnings) = args.options.config()?;
+    if args.check {
+        return check::run(&config, warnings);
+    }
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(begin(config));
@@ -140,7 +154,7 @@ fn ended_by_signals() -> anyhow::Result<CancellationToken> {
 
 impl Settings {
     /// The configuration, without counting as read.
-    pub(super) fn peek(&self) -> anyhow::Result<DnsConfig> {
+    pub fn peek(&self) -> anyhow::Result<DnsConfig> {
         Settings::clone(self).read().map_err(anyhow::Error::msg).map(Option::unwrap_or_default)
     }
 }

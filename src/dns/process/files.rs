@@ -45,10 +45,12 @@ impl Files {
         Self { blocks: blocks.map(|(block, server)| OfBlock::read(server, before(block))).collect() }
     }
 
+    /// What a block's `hosts` has read.
     pub fn hosts(&self, block: usize) -> Option<&hosts::Table> {
         Some(&self.blocks.get(block)?.hosts.as_ref()?.value)
     }
 
+    /// The zones that a block's nth `file` has read.
     pub fn zones(&self, block: usize, nth: usize) -> &[file::Zone] {
         self.blocks.get(block).and_then(|block| block.zones.get(nth)).map_or(&[], |read| &read.value)
     }

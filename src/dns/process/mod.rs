@@ -15,8 +15,10 @@ mod tally;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub use files::Files;
 pub use main_loop::{Failure, run};
 pub use metrics::DnsMetrics;
+pub use scene::plugins;
 
 use super::{names::Names, redirect::Numbers};
 use crate::config::dns::DnsConfig;
