@@ -47,7 +47,7 @@ impl Report {
         self.errors.push(ConfigError::Field { place: place.clone(), field: field.to_owned(), reason: reason.into() });
     }
 
-    /// The errors from the first line to the last, those of imported files behind.
+    /// The errors from the first line to the last, each once, those of imported files behind.
     pub fn in_order(mut self, file: &str) -> Vec<ConfigError> {
         self.errors.sort_by_key(|error| match error {
             ConfigError::Syntax { place, .. } | ConfigError::Field { place, .. } => {
@@ -55,6 +55,8 @@ impl Report {
             }
             ConfigError::Option { .. } => (true, "".into(), 0, 0),
         });
+        // What is wrong in a snippet is wrong wherever it is imported.
+        self.errors.dedup();
         self.errors
     }
 
