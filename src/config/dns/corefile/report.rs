@@ -70,3 +70,21 @@ impl Report {
         checked.map_err(|problem| self.refuse(&problem.place, field, problem.reason)).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+
+    /// A thousand equal blocks once had half a million errors.
+    #[test]
+    fn what_is_wrong_in_a_snippet_is_told_once() {
+        let text = "(a) {\nb {\nnonsense\n}\nimport a\n}\nimport a\n";
+        let errors = parse(text, "Corefile", &|_| None, &|_| Err("nothing".to_owned())).unwrap_err().0;
+        let beginnings =
+            ["2:1: b.: the block at Corefile:2:1 serves", "3:1: nonsense: there is", "5:1: import: more than"];
+        assert_eq!(errors.len(), beginnings.len(), "{errors:#?}");
+        for (error, beginning) in errors.iter().zip(beginnings) {
+            assert!(error.to_string().starts_with(&format!("Corefile:{beginning}")), "{error}");
+        }
+    }
+}

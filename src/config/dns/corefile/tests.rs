@@ -386,18 +386,6 @@ fn what_is_wrong_is_named_with_its_line_all_at_once() {
     }
 }
 
-/// A thousand equal blocks once had half a million errors.
-#[test]
-fn what_is_wrong_in_a_snippet_is_told_once() {
-    let errors = read("(a) {\nb {\nnonsense\n}\nimport a\n}\nimport a\n").unwrap_err();
-    let beginnings =
-        ["2:1: b.: the block at etc/Corefile:2:1 serves", "3:1: nonsense: there is", "5:1: import: more than"];
-    assert_eq!(errors.len(), beginnings.len(), "{errors:#?}");
-    for (error, beginning) in errors.iter().zip(beginnings) {
-        assert!(error.starts_with(&format!("etc/Corefile:{beginning}")), "{error}");
-    }
-}
-
 /// Words that a Corefile is made of, so that more than the first line is reached.
 fn words() -> impl Strategy<Value = String> {
     let word = prop_oneof![
