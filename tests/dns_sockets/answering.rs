@@ -1,11 +1,11 @@
-use std::{collections::BTreeMap, thread};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread};
 
 use portolan::{
     config::dns::DnsConfig,
     dns::{
         corefile,
         names::Names,
-        process::{self, Feed, Options, Source},
+        process::{self, DnsMetrics, Feed, Options, Source},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -93,12 +93,17 @@ fn wrong_answers(server: &Server, cases: &[Case]) -> Vec<String> {
 /// Has a process with all objects write its names down, and end.
 fn leave_names(server: &Server) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let options = Options { workers: 1, snapshot_file: Some(server.path("names")), mark: None };
+    let options = options(1, Some(server.path("names")));
     let (config, _) = corefile::load(&server.path("Corefile")).unwrap();
     let stop = CancellationToken::new();
     let mut feed = Once { stop: stop.clone() };
     runtime.block_on(process::run(&options, &mut Fixed(config), &mut feed, stop)).unwrap();
     assert!(server.path("names").exists());
+}
+
+/// A process without redirect.
+pub fn options(workers: usize, snapshot_file: Option<PathBuf>) -> Options {
+    Options { workers, snapshot_file, redirect: None, metrics: Arc::new(DnsMetrics::new(false)) }
 }
 
 /// All objects, and then the end.
@@ -115,7 +120,9 @@ impl Feed for Once {
         self.stop.cancel();
     }
 
-    fn restart(&mut self, _: &DnsConfig) {}
+    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
+        Ok(())
+    }
 
     fn missing(&self) -> Vec<String> {
         Vec::new()

@@ -12,7 +12,7 @@ use portolan::{
     config::dns::{DnsConfig, corefile::parse},
     dns::{
         names::Names,
-        process::{self, Feed, Options},
+        process::{self, Feed},
     },
     objects::Object,
 };
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answering::Fixed,
+    answering::{Fixed, options},
     client::Udp,
     dns::decode::{Decoded, decode},
     sandbox::eventually,
@@ -127,7 +127,9 @@ impl Feed for Alternating<'_> {
         self.begun = true;
     }
 
-    fn restart(&mut self, _: &DnsConfig) {}
+    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
+        Ok(())
+    }
 
     fn missing(&self) -> Vec<String> {
         Vec::new()
@@ -150,8 +152,7 @@ fn no_answer_is_of_two_states() {
         let stopped = stop.clone();
         let running = scope.spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let options = Options { workers: 2, snapshot_file: None, mark: None };
-            runtime.block_on(process::run(&options, &mut Fixed(config), &mut feed, stopped))
+            runtime.block_on(process::run(&options(2, None), &mut Fixed(config), &mut feed, stopped))
         });
         // Ends the process also when an assertion fails, or the scope would wait for it for ever.
         let stop = stop.drop_guard();

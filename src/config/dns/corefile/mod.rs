@@ -71,14 +71,16 @@ pub fn parse(
 /// No two blocks may have the same zone on the same socket.
 fn one_for_each_zone(servers: &[ServerBlock], report: &mut Report) {
     for (index, server) in servers.iter().enumerate() {
-        for earlier in servers[..index].iter().filter(|earlier| share_a_socket(earlier, server)) {
-            let Some(zone) = server.zones.iter().find(|zone| earlier.zones.contains(zone)) else { continue };
-            let (Some(place), Some(other)) = (&server.place, &earlier.place) else { continue };
-            let zone = zone.fmt_with_dot();
-            let reason =
-                format!("the block at {other} serves {zone} on port {} already; make one of the two", server.port);
-            report.refuse(place, &zone.to_string(), reason);
-        }
+        // The first one alone: of a thousand equal blocks, which a snippet makes that imports itself, each would be
+        // told about all others.
+        let mut earlier = servers[..index].iter().filter(|earlier| share_a_socket(earlier, server));
+        let shared = earlier.find_map(|earlier| {
+            let zone = server.zones.iter().find(|zone| earlier.zones.contains(zone))?;
+            Some((zone.fmt_with_dot().to_string(), server.place.as_ref()?, earlier.place.as_ref()?))
+        });
+        let Some((zone, place, other)) = shared else { continue };
+        let reason = format!("the block at {other} serves {zone} on port {} already; make one of the two", server.port);
+        report.refuse(place, &zone, reason);
     }
 }
 

@@ -47,7 +47,7 @@ impl Report {
         self.errors.push(ConfigError::Field { place: place.clone(), field: field.to_owned(), reason: reason.into() });
     }
 
-    /// The errors from the first line to the last, those of imported files behind.
+    /// The errors from the first line to the last, each once, those of imported files behind.
     pub fn in_order(mut self, file: &str) -> Vec<ConfigError> {
         self.errors.sort_by_key(|error| match error {
             ConfigError::Syntax { place, .. } | ConfigError::Field { place, .. } => {
@@ -55,6 +55,8 @@ impl Report {
             }
             ConfigError::Option { .. } => (true, "".into(), 0, 0),
         });
+        // What is wrong in a snippet is wrong wherever it is imported.
+        self.errors.dedup();
         self.errors
     }
 
@@ -66,5 +68,23 @@ impl Report {
     /// Takes what was read; notes what was wrong.
     pub fn take<T>(&mut self, field: &str, checked: Checked<T>) -> Option<T> {
         checked.map_err(|problem| self.refuse(&problem.place, field, problem.reason)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+
+    /// A thousand equal blocks once had half a million errors.
+    #[test]
+    fn what_is_wrong_in_a_snippet_is_told_once() {
+        let text = "(a) {\nb {\nnonsense\n}\nimport a\n}\nimport a\n";
+        let errors = parse(text, "Corefile", &|_| None, &|_| Err("nothing".to_owned())).unwrap_err().0;
+        let beginnings =
+            ["2:1: b.: the block at Corefile:2:1 serves", "3:1: nonsense: there is", "5:1: import: more than"];
+        assert_eq!(errors.len(), beginnings.len(), "{errors:#?}");
+        for (error, beginning) in errors.iter().zip(beginnings) {
+            assert!(error.to_string().starts_with(&format!("Corefile:{beginning}")), "{error}");
+        }
     }
 }
