@@ -118,19 +118,22 @@ CLUSTER_ENV = PORTOLAN_REQUIRE_E2E=1 PORTOLAN_CLUSTER_BINARIES=$(CLUSTER_BINARIE
   $(foreach name,$(filter COMPARE_% E2E_% DNS_BENCH_%,$(.VARIABLES)),$(name)=$($(name)))
 
 e2e compare compare-page compare-dns compare-dns-page: TEST_ENV += $(CLUSTER_ENV)
-# The nodes of the end-to-end tests run what the chart would run there.
-RENDERED_CHART := $(abspath $(TARGET_DIR))/e2e/chart.yaml
-e2e: TEST_ENV += PORTOLAN_E2E_CHART=$(RENDERED_CHART)
+# Nodes and pods of the end-to-end tests run what the chart would run there.
+RENDERED_CHARTS := $(abspath $(TARGET_DIR))/e2e
+e2e: TEST_ENV += PORTOLAN_E2E_CHARTS=$(RENDERED_CHARTS)
 
-e2e: deps cluster-binaries ## Run Portolan against a real API server; takes ten minutes
+e2e: deps cluster-binaries ## Run Portolan against a real API server; takes a quarter of an hour
 ifdef CARGO_RUN
 	@if [ -z "$(CLUSTER_BINARIES)" ]; then exit 0; fi
 	@if ! command -v go >/dev/null; then
 	  echo "SKIPPED make e2e: Go is not installed, and Helm's engine, which renders the chart, is a Go program" >&2
 	  exit $(if $(filter 1,$(PORTOLAN_REQUIRE_E2E)),1,0)
 	fi
-	mkdir -p $(dir $(RENDERED_CHART))
-	(cd tests/chart && go tool helm template portolan ../../charts/portolan --namespace kube-system -f ../e2e/values.yaml) >$(RENDERED_CHART)
+	mkdir -p $(RENDERED_CHARTS)
+	for values in plain names verified; do
+	  (cd tests/chart && go tool helm template portolan ../../charts/portolan --namespace kube-system \
+	    -f ../e2e/values/plain.yaml -f ../e2e/values/$$values.yaml) >$(RENDERED_CHARTS)/$$values.yaml
+	done
 	$(CARGO_RUN) test --locked --test e2e -- --ignored --test-threads=1 $(TEST_FLAGS)
 else
 	@echo "SKIPPED: these tests make network namespaces, which takes root or sudo without a password" >&2

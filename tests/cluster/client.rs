@@ -83,6 +83,21 @@ impl Client {
         self.ask(async move { api.create(&PostParams::default(), &object).await }).map(untyped)
     }
 
+    /// A token of a ServiceAccount, for an hour: what the kubelet mounts into pods.
+    pub fn token(&self, namespace: &str, account: &str) -> String {
+        let api = self.api_of(&json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace},
+        }));
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600},
+        });
+        let name = account.to_owned();
+        let answer: Result<Value, _> =
+            self.ask(async move { api.create_subresource("token", &name, &PostParams::default(), &request).await });
+        let answer = answer.unwrap_or_else(|error| panic!("a token for {namespace}/{account}: {error}"));
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// Has the server go through [`Client::apply`], up to the point of keeping anything.
     pub fn try_out(&self, object: &Value) -> Result<Value, kube::Error> {
         let (api, name, patch) = (self.api_of(object), name(object), Patch::Apply(object.clone()));

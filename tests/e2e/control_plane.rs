@@ -7,7 +7,7 @@ use portolan::model::Family;
 use serde_json::{Value, json};
 
 use crate::{
-    chart,
+    chart::{self, Chart},
     cluster::{Client, SERVICE_RANGES},
     support::{Cluster, SHOP, cluster_ip, node_port, service},
 };
@@ -42,14 +42,14 @@ fn the_api_server_allocates_keeps_and_guards() {
     assert!(cluster.client.get(&made).is_err());
 
     portolan_may_do_its_work_and_nothing_else(&cluster.api.as_portolan());
-    takes_the_chart(&cluster.client);
+    chart::ALL.into_iter().for_each(|chart| takes_the_chart(&cluster.client, chart));
 }
 
-fn takes_the_chart(client: &Client) {
+fn takes_the_chart(client: &Client, chart: Chart) {
     // What a controller makes in a whole cluster.
     let account = json!({"namespace": "kube-system", "name": "default"});
     client.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account}));
-    let objects = chart::objects();
+    let objects = chart.objects();
     assert!(objects.len() >= 5, "{objects:?}");
     for object in objects {
         let taken = client.try_out(&object).unwrap_or_else(|error| panic!("{}: {error}", object["kind"]));
@@ -58,10 +58,9 @@ fn takes_the_chart(client: &Client) {
 }
 
 /// Verbs, API group and resource.
-type Rights = (&'static [&'static str], &'static str, &'static str);
+pub type Rights = (&'static [&'static str], &'static str, &'static str);
 
 fn portolan_may_do_its_work_and_nothing_else(portolan: &Client) {
-    const ALL: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
     const RIGHTS: [Rights; 11] = [
         (&["get", "list", "watch"], "", "services"),
         (&["list", "watch"], "discovery.k8s.io", "endpointslices"),
@@ -75,9 +74,18 @@ fn portolan_may_do_its_work_and_nothing_else(portolan: &Client) {
         (&[], "", "serviceaccounts"),
         (&[], "rbac.authorization.k8s.io", "clusterroles"),
     ];
-    for (verbs, group, resource) in RIGHTS {
+    has_exactly(portolan, &RIGHTS);
+    assert!(!portolan.list("v1", "Service").unwrap().is_empty());
+    assert!(portolan.list("v1", "Secret").unwrap_err().to_string().contains("secrets is forbidden"));
+}
+
+/// Asserts that the client may do this with these resources, and nothing else.
+#[track_caller]
+pub fn has_exactly(client: &Client, rights: &[Rights]) {
+    const ALL: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+    for (verbs, group, resource) in rights {
         for verb in ALL {
-            let review = portolan.create(&json!({
+            let review = client.create(&json!({
                 "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                 "spec": {"resourceAttributes": {"verb": verb, "group": group, "resource": resource}},
             }));
@@ -85,6 +93,4 @@ fn portolan_may_do_its_work_and_nothing_else(portolan: &Client) {
             assert_eq!(allowed, verbs.contains(&verb), "{verb} {resource}");
         }
     }
-    assert!(!portolan.list("v1", "Service").unwrap().is_empty());
-    assert!(portolan.list("v1", "Secret").unwrap_err().to_string().contains("secrets is forbidden"));
 }

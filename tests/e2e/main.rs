@@ -7,6 +7,10 @@ mod api_away;
 mod changes;
 mod chart;
 mod control_plane;
+mod dns;
+mod names;
+mod names_away;
+mod names_on_nodes;
 mod nodes;
 mod process;
 mod refusals;
@@ -16,3 +20,6 @@ mod telling;
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+#[path = "../names/upstream.rs"]
+#[allow(dead_code, reason = "shared with tests/names, which uses more of it")]
+mod upstream;

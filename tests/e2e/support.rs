@@ -16,7 +16,7 @@ use portolan::{
 use serde_json::{Value, json};
 
 use crate::{
-    chart,
+    chart::{self, Chart},
     cluster::{API_ADDRESS, ApiServer, Binaries, Client, Process, command_in, lab_spec, wait_for},
 };
 
@@ -53,6 +53,11 @@ impl Cluster {
     /// A cluster with these pods, given by name and number of the node, and no Services; `None`, with a word why, where
     /// it cannot be.
     pub fn start(test: &str, pods: &[(&str, u8)]) -> Option<Self> {
+        Self::start_beside(test, pods, &[])
+    }
+
+    /// The same, with pods that listen on nothing, so that something else can live there.
+    pub fn start_beside(test: &str, pods: &[(&str, u8)], empty: &[(&str, u8)]) -> Option<Self> {
         let binaries = Binaries::find(test)?;
         let mut spec = lab_spec();
         for number in 1..=2 {
@@ -60,6 +65,8 @@ impl Cluster {
             spec.nodes.push(LabNode { name: format!("node-{number}"), addresses });
         }
         spec.pods = pods.iter().zip(10..).map(|((name, node), last)| lab_pod(name, *node, last)).collect();
+        let empty = empty.iter().zip(53..).map(|((name, node), last)| lab_pod(name, *node, last));
+        spec.pods.extend(empty.map(|pod| LabPod { ports: Ports::default(), ..pod }));
         let pods = spec.pods.clone();
         let lab = Lab::up(spec).unwrap().guarded();
         let api = ApiServer::start(&binaries, &lab.spec().outside(), API_ADDRESS);
@@ -90,14 +97,19 @@ impl Cluster {
     pub fn endpoints(&self, family: Family, pods: &[(&str, bool)]) -> Vec<Value> {
         let endpoint = |(pod, ready): &(&str, bool)| {
             let pod = self.pods.iter().find(|p| p.name == *pod).unwrap();
-            let address = pod.addresses.iter().find(|a| Family::of(**a) == family).unwrap();
             json!({
-                "addresses": [address], "nodeName": pod.node,
+                "addresses": [self.pod_address(&pod.name, family)], "nodeName": pod.node,
                 "conditions": {"ready": ready, "serving": ready, "terminating": false},
                 "targetRef": {"kind": "Pod", "namespace": SHOP, "name": pod.name},
             })
         };
         pods.iter().map(endpoint).collect()
+    }
+
+    /// The pod's address of a family.
+    pub fn pod_address(&self, name: &str, family: Family) -> IpAddr {
+        let pod = self.pods.iter().find(|pod| pod.name == name).unwrap();
+        *pod.addresses.iter().find(|address| Family::of(**address) == family).unwrap()
     }
 
     /// The pod's network namespace.
@@ -115,12 +127,17 @@ impl Cluster {
 
     /// Portolan on node-N as the chart runs it, under a name, with a kubeconfig and an API server that need not be right.
     pub fn launch(&self, number: u8, name: &str, kubeconfig: &Path, url: &str) -> Portolan {
+        let folder = self.api.folder().join(name);
+        chart::PLAIN.mount(&folder, |config| config.replace(&self.api.url(), url));
+        self.launch_mounted(chart::PLAIN, number, name, &folder, kubeconfig)
+    }
+
+    /// The same with another chart, which is mounted already.
+    pub fn launch_mounted(&self, chart: Chart, number: u8, name: &str, folder: &Path, kubeconfig: &Path) -> Portolan {
         let node = format!("node-{number}");
         let namespace = self.lab.node(&node).unwrap();
-        let config = self.api.folder().join(format!("{name}.yaml"));
-        fs::write(&config, chart::config().replace(&self.api.url(), url)).unwrap();
         let mut command = command_in(&namespace, env!("CARGO_BIN_EXE_portolan"));
-        command.args(chart::arguments(name, config.to_str().unwrap()));
+        command.args(chart.arguments("DaemonSet", chart::NODE, folder, name));
         // In a Pod the credentials are those of its ServiceAccount.
         command.arg("--kubeconfig").arg(kubeconfig);
         Portolan { process: Process::start(&format!("portolan-{node}"), command, self.api.folder()), namespace }
@@ -256,7 +273,7 @@ pub fn passes_through(from: &Namespace, frontend: Frontend) {
 }
 
 #[track_caller]
-fn becomes<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn becomes<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {
         match look() {

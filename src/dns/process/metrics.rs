@@ -187,7 +187,9 @@ fn queries(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {
     out.histograms("coredns_dns_request_size_bytes", "Sizes of queries.", request_sizes)?;
     out.histograms("coredns_dns_response_size_bytes", "Sizes of answers.", response_sizes)?;
     out.counters("portolan_dns_truncated_answers", "Answers that did not fit.", truncated)?;
-    out.counters("portolan_dns_stale_answers", "Forwarded answers that had ended.", stale)
+    let help =
+        "Answers that may not hold any more: forwarded ones that had ended, and names that an earlier process knew.";
+    out.counters("portolan_dns_stale_answers", help, stale)
 }
 
 fn sockets(out: &mut Out<'_>, scene: &Scene) -> fmt::Result {

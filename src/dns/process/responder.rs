@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     answers::{
-        Client, Failure, Finish, Outcome, Pending, Reply, Site, Sources, Transport,
+        Client, Failure, Finish, Outcome, Pending, Reply, Site, Source, Sources, Transport,
         extras::{file, hosts},
         query::{HEADER, Query},
     },
@@ -24,7 +24,7 @@ use crate::{
         names::{Served, Snapshots},
         serve::{LONGEST_MESSAGE, LONGEST_REPLY, Now, Responder},
     },
-    zone::Snapshot,
+    zone::{Snapshot, State},
 };
 
 /// Aliases that are followed from one upstream's answer to the next question; those of an answer itself count less
@@ -168,6 +168,9 @@ impl Responder for Group {
                 }
             }
         };
+        // What a process before this one knew may have ended like what a cache holds.
+        let restored = |block| here.snapshot(block).is_some_and(|snapshot| snapshot.state() == State::Stale);
+        let stale = stale || reply.source == Source::Cluster && reply.block.is_some_and(restored);
         let answered = Answered { stale, ..current.answered(&asked, &reply, arrived, out) };
         local.tally.count(&answered);
         current.log(query, &answered);
