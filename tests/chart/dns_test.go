@@ -89,3 +89,25 @@ func TestTheCorefileIsMounted(t *testing.T) {
 		expect(t, "a Corefile of our own", own, name == "")
 	}
 }
+
+// Prometheus finds the central DNS where there is one, and takes nodes for nothing else.
+func TestTheCentralDnsIsScraped(t *testing.T) {
+	monitored := []any{"metrics.expose", true, "metrics.serviceMonitor.enabled", true}
+	r := mustRender(t, append([]any{"dns.mode", "central"}, monitored...)...)
+	service, monitor := r.object(t, "Service/portolan-dns-metrics"), r.object(t, "ServiceMonitor/portolan-dns")
+	pod := object(r.object(t, "Deployment/portolan-dns").at("spec", "template").(map[string]any))
+	for key, value := range service.at("spec", "selector").(map[string]any) {
+		expect(t, "a pod's label "+key, pod.at("metadata", "labels", key), value)
+	}
+	for key, value := range monitor.at("spec", "selector", "matchLabels").(map[string]any) {
+		expect(t, "the Service's label "+key, service.at("metadata", "labels", key), value)
+	}
+	name := "app.kubernetes.io/name"
+	expect(t, "nodes", r.object(t, "ServiceMonitor/portolan").at("spec", "selector", "matchLabels", name), "portolan")
+	expect(t, "not a node", service.at("metadata", "labels", name), "portolan-dns")
+
+	for _, pairs := range [][]any{append([]any{"dns.mode", "local"}, monitored...), {"dns.mode", "central", "metrics.expose", true}} {
+		_, there := mustRender(t, pairs...).objects["Service/portolan-dns-metrics"]
+		expect(t, fmt.Sprint(pairs), there, false)
+	}
+}
