@@ -85,26 +85,11 @@ pub struct KubernetesOptions {
     pub api: ApiAccess,
 }
 
-/// `endpoint`, `kubeconfig`, `tls` of the kubernetes directive.
+/// `endpoint` and `kubeconfig` of the kubernetes directive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiAccess {
     /// URL
     pub endpoint: Option<String>,
-    /// File
+    /// File; its current context counts
     pub kubeconfig: Option<PathBuf>,
-    /// Context inside the file
-    pub context: Option<String>,
-    /// Who to be, and whom to trust
-    pub tls: Option<ApiTls>,
-}
-
-/// `tls` of the kubernetes directive: files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiTls {
-    /// Our certificate
-    pub certificate: PathBuf,
-    /// Its key
-    pub key: PathBuf,
-    /// The API server's authority
-    pub authority: PathBuf,
 }

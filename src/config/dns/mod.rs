@@ -21,7 +21,7 @@ mod defaults;
 mod foreign;
 mod options;
 
-pub use cluster::{ApiAccess, ApiTls, KubernetesOptions, PodNames, PtrNames, Requirement, Selector};
+pub use cluster::{ApiAccess, KubernetesOptions, PodNames, PtrNames, Requirement, Selector};
 pub use defaults::{
     BUFSIZE, DNS_PORT, HEALTH_ADDRESS, LEAST_KEPT, LONGEST_DENIAL, LONGEST_SUCCESS, MOST_UPSTREAMS, PROMETHEUS_ADDRESS,
     READY_ADDRESS,

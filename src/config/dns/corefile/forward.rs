@@ -110,8 +110,9 @@ fn option(line: &Line, options: &mut ForwardOptions, report: &mut Report) -> Che
             report.warn(&line.name.place, "forward resolver", "has no meaning: upstreams are addresses, not names")
         }
         "tls" | "tls_servername" | "doh_method" => {
-            let field = format!("forward {}", line.name.text);
-            report.warn(&line.name.place, &field, "has no meaning: upstreams are asked over UDP and TCP");
+            let reason = "is not supported: upstreams are asked over UDP and TCP, in the clear; remove the line, or \
+                          forward to a resolver of yours that speaks it";
+            return Err(line.name.wrong(reason));
         }
         other => return Err(line.name.wrong(format!("{other:?} is no option of forward"))),
     }

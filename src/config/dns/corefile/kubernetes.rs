@@ -7,7 +7,7 @@ use super::{
     report::{Checked, Report},
     selector,
 };
-use crate::config::dns::{ApiTls, KubernetesOptions, Name, PodNames, PtrNames, is_reverse};
+use crate::config::dns::{KubernetesOptions, Name, PodNames, PtrNames, is_reverse};
 
 /// Options that have no meaning here, and why.
 const WITHOUT_MEANING: [(&str, &str); 6] = [
@@ -108,17 +108,22 @@ fn api(line: &Line, options: &mut KubernetesOptions, report: &mut Report) -> Che
             }
         }
         "kubeconfig" => {
-            let args = line.between(1..=2, "a file, and a context if wanted")?;
+            let args = line.between(1..=2, "a file")?;
+            if let Some(context) = args.get(1) {
+                let file = &args[0].text;
+                return Err(context.wrong(format!(
+                    "a context cannot be chosen; remove {:?} and make it the current one of {file}: \
+                     kubectl config use-context",
+                    context.text
+                )));
+            }
             options.api.kubeconfig = Some(args[0].text.clone().into());
-            options.api.context = args.get(1).map(|token| token.text.clone());
         }
         "tls" => {
-            let [certificate, key, authority] = line.between(3..=3, "a certificate, a key and a CA, all files")? else {
-                return Err(line.name.wrong("wants three files"));
-            };
-            let path = |token: &Token| token.text.clone().into();
-            options.api.tls =
-                Some(ApiTls { certificate: path(certificate), key: path(key), authority: path(authority) });
+            return Err(line.name.wrong(
+                "is not supported; put the certificate, the key and the CA into a file that `kubeconfig` names, which \
+                 holds the API server's URL as well",
+            ));
         }
         "multicluster" | "zonal" => {
             return Err(line.name.wrong(format!(

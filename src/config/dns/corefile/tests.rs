@@ -193,8 +193,7 @@ fn without_options_defaults_are_coredns_own_but_for_ours() {
 fn every_option_of_kubernetes_is_read() {
     let text = "kubernetes a.example 10.0.0.0/8 {
         endpoint https://192.0.2.1:6443
-        tls cert key ca
-        kubeconfig /kube here
+        kubeconfig /kube
         namespaces one two
         labels app=web, tier in (a, b)
         pods cidr 10.244.0.0/16 fd00::/56
@@ -209,8 +208,7 @@ fn every_option_of_kubernetes_is_read() {
     }";
     let options = block(text).kubernetes.unwrap();
     assert_eq!(options.api.endpoint.as_deref(), Some("https://192.0.2.1:6443"));
-    assert_eq!(options.api.tls.unwrap().authority, PathBuf::from("ca"));
-    assert_eq!((options.api.kubeconfig, options.api.context), (Some("/kube".into()), Some("here".to_owned())));
+    assert_eq!(options.api.kubeconfig, Some("/kube".into()));
     assert_eq!(options.namespaces, ["one", "two"]);
     assert_eq!(options.labels.unwrap().requirements.len(), 2);
     assert!(matches!(options.pods, PodNames::Ranges(ranges) if ranges.len() == 2));
@@ -308,7 +306,7 @@ fn variables_quotes_comments_and_commas_are_read_as_coredns_does() {
 fn what_changes_nothing_is_warned_of() {
     let text = ".:53 {\nkubernetes cluster.local {\nresyncperiod 5m\napiserver_qps 5\n}\ncache {\nkeepttl\n}\nmultisocket 4\n\
                 errors {\nstacktrace\nconsolidate 5m \".* i/o timeout$\" warning\n}\nready {\nmonitor continuously\n}\n\
-                forward . 192.0.2.1 {\ntls_servername x\n}\n}";
+                forward . 192.0.2.1 {\nresolver\n}\n}";
     let (_, warnings) = read(text).unwrap();
     let fields: Vec<&str> = warnings.iter().map(|warning| warning.split(": ").nth(1).unwrap()).collect();
     let expected = [
@@ -318,7 +316,7 @@ fn what_changes_nothing_is_warned_of() {
         "multisocket",
         "errors consolidate",
         "ready monitor",
-        "forward tls_servername",
+        "forward resolver",
     ];
     assert_eq!(fields, expected);
 }
@@ -345,6 +343,13 @@ fn what_is_wrong_is_named_with_its_line_all_at_once() {
             "3:6: kubernetes pods: is \"sometimes\"; disabled or insecure or verified",
         ),
         ("kubernetes a {\nnamespaces x\nnamespace_labels y\n}", "2:1: kubernetes: namespaces and namespace_labels"),
+        ("kubernetes a {\ntls c k ca\n}", "3:1: kubernetes tls: is not supported; put the certificate"),
+        (
+            "kubernetes a {\nkubeconfig /k here\n}",
+            "3:15: kubernetes kubeconfig: a context cannot be chosen; remove \"here\"",
+        ),
+        ("forward . 192.0.2.1 {\ntls_servername x\n}", "3:1: forward tls_servername: is not supported"),
+        ("forward . 192.0.2.1 {\ntls\n}", "3:1: forward tls: is not supported"),
         ("forward .", "2:1: forward: wants a zone and where to ask"),
         ("forward . ns.example", "2:11: forward: \"ns.example\" is neither IP[:PORT] nor a file"),
         ("forward . 192.0.2.1 {\nexpire soon\n}", "3:8: forward expire: \"soon\" is no duration"),
