@@ -236,11 +236,11 @@ mod tests {
         trial.answer(Ok(()));
         trial.look(true);
         for _ in 0..4 {
-            trial.pass(1000);
+            trial.pass(500);
             trial.answer(Err("no answer".into()));
             assert_eq!(trial.look(true), (State::On, vec![LIVE]));
         }
-        trial.pass(1000);
+        trial.pass(500);
         assert_eq!(trial.look(true), (State::Off(Why::SelfQuery("no answer".into())), vec![HELD, DEAD]));
     }
 

@@ -100,7 +100,8 @@ struct Task {
     monitor: Option<RulesetMonitor>,
     addresses: BTreeMap<IpAddr, Address>,
     questions: JoinSet<(IpAddr, Result<(), String>)>,
-    closing: JoinSet<()>,
+    /// Addresses whose sockets are being closed
+    closing: JoinSet<Vec<IpAddr>>,
     states: watch::Sender<States>,
     /// The tables are there as far as we know; or why not
     installed: Result<(), String>,
@@ -119,7 +120,7 @@ impl Task {
                 () = stop.cancelled() => return self,
                 _ = looks.tick() => self.look().await,
                 Some(Ok((address, outcome))) = self.questions.join_next() => self.answered(address, outcome).await,
-                Some(_) = self.closing.join_next() => {}
+                Some(Ok(closed)) = self.closing.join_next() => self.forget(closed).await,
                 change = heard(&mut self.monitor) => self.changed(change),
             }
         }
@@ -149,14 +150,24 @@ impl Task {
         let wanted = self.inputs.addresses.borrow_and_update().clone();
         let gone: Vec<IpAddr> = self.addresses.keys().filter(|address| !wanted.contains(address)).copied().collect();
         if !gone.is_empty() {
-            let leaving: Vec<_> = gone.iter().filter_map(|a| Some((*a, self.addresses.remove(a)?))).collect();
-            self.leave(leaving).await;
-            for address in gone {
-                self.routing.forget(address).await.unwrap_or_else(|error| tracing::warn!("{error}"));
-            }
+            let leaving = gone.into_iter().filter_map(|a| Some((a, self.addresses.remove(&a)?)));
+            let (open, shut): (Vec<_>, Vec<_>) = leaving.partition(|(_, entry)| entry.answering.is_some());
+            self.leave(open).await;
+            self.forget(shut.into_iter().map(|(address, _)| address).collect()).await;
         }
         for address in wanted {
             self.addresses.entry(address).or_insert_with(|| Address::new(address));
+        }
+    }
+
+    /// Removes the routes to addresses without sockets, unless they are wanted again. Not before: by its route comes
+    /// what is said over a connection that is still open.
+    async fn forget(&mut self, closed: Vec<IpAddr>) {
+        for address in closed {
+            if self.addresses.contains_key(&address) {
+                continue;
+            }
+            self.routing.forget(address).await.unwrap_or_else(|error| tracing::warn!("{error}"));
         }
     }
 
@@ -291,8 +302,10 @@ impl Task {
         }
         self.closing.spawn(async move {
             sleep(DRAIN).await;
+            let closed = open.iter().map(|(address, _)| *address).collect();
             let mut closing: JoinSet<()> = open.into_iter().map(|(_, answering)| answering.close()).collect();
             while closing.join_next().await.is_some() {}
+            closed
         });
     }
 

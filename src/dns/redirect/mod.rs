@@ -1,8 +1,8 @@
 //! The redirect of the cluster's DNS address to this node (3.3, 3.4; docs/adr/0007-dns-redirect.md).
 //!
 //! Sockets on an address that no interface has, a routing rule that makes it local for marked packets, and a program
-//! of nftables that marks them while an element with a timeout says so: that is all. [`Keeper`] says so again every
-//! second, and only while everything that is needed for an answer works. The Service of that address stays as it is
+//! of nftables that marks them while an element with a timeout says so: that is all. [`Keeper`] says so again twice
+//! a second, and only while everything that is needed for an answer works. The Service of that address stays as it is
 //! and serves whenever the element is not there. Nothing here knows what is asked or answered.
 
 mod address;
@@ -29,8 +29,9 @@ pub const LIFE: Duration = Duration::from_secs(2);
 pub const HOLD: Duration = Duration::from_secs(3);
 /// A thread that answers is taken to hang after so long without a sign.
 pub const SILENCE: Duration = Duration::from_secs(2);
-/// How old the last answer to ourselves may be. Longer than a few of them may be lost where the queues are full.
-pub const UNANSWERED: Duration = Duration::from_secs(5);
+/// How old the last answer to ourselves may be. We ask every half second and wait a second for the answer: one query may
+/// be lost where the queues are full, and the next one be late.
+pub const UNANSWERED: Duration = Duration::from_millis(2500);
 /// How long sockets are served on after the last query was sent to them.
 pub const DRAIN: Duration = Duration::from_secs(1);
 
