@@ -27,6 +27,9 @@ use crate::answers::{Client, Transport};
 
 /// How long an answer waits for room to be sent. A queue that stays full for longer is not helped by waiting.
 const SEND_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a worker that was told to stop answers what is queued. That takes milliseconds; but where nobody else takes
+/// what arrives, a flood would keep the queue from ever being empty.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A pause after a failure of the socket itself: of memory, most likely.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
@@ -100,9 +103,10 @@ impl<R: Responder> Worker<R> {
                 self.serve(listening, !several, &mut room, &mut local);
             }
         }
+        let told = Instant::now();
         for listening in &mut sockets {
             socket::leave_group(&listening.socket);
-            while self.serve(listening, false, &mut room, &mut local) {
+            while told.elapsed() < FAREWELL && self.serve(listening, false, &mut room, &mut local) {
                 self.beat.beat();
             }
         }
