@@ -73,7 +73,10 @@ impl Context<'_> {
             Records::Srv(service, at) => self.srv(writer, owner, ttl, service, *at),
             Records::Ptr(names) => {
                 for name in names.iter() {
-                    writer.record(owner, Rtype::PTR, ttl, |writer| self.full_name(writer, name));
+                    // There may be thousands, and what does not fit need not be looked up.
+                    if !writer.record(owner, Rtype::PTR, ttl, |writer| self.full_name(writer, &name)) {
+                        return;
+                    }
                 }
             }
         }

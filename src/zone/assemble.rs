@@ -216,6 +216,10 @@ impl Lists {
 
     fn finish(mut self, groups: Box<[Box<[Port]>]>) -> Endpoints {
         self.begin(false, false);
+        let mut counts = vec![0; groups.len()];
+        for link in self.links.iter().filter(|link| !link.alias) {
+            counts[link.group as usize] += link.count;
+        }
         Endpoints {
             labels: self.labels.into(),
             text: self.text.into(),
@@ -223,6 +227,7 @@ impl Lists {
             v6: self.v6.into(),
             links: self.links.into(),
             groups,
+            counts: counts.into(),
         }
     }
 }

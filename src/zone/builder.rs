@@ -116,16 +116,18 @@ impl Builder {
     /// Makes the records of everything put and removed since the last time. Returns whether any record changed since
     /// the last [`Builder::publish`], also if it changed back: then, and only then, the serial goes up.
     pub fn settle(&mut self) -> bool {
+        let mut touched = Vec::new();
         for key in std::mem::take(&mut self.dirty) {
             let Some(known) = self.services.get(&key) else { continue };
             let exposed = self.namespaces.get(&key.0) == Some(&true);
             let service = known.service.as_ref().filter(|_| exposed);
             let records = service.and_then(|s| assemble(&known.owner, s, &known.slices, &self.options));
-            self.changed |= self.tables.set_service(&known.owner, records);
+            self.changed |= self.tables.set_service(&known.owner, records, &mut touched);
             if known.service.is_none() && known.slices.is_empty() {
                 self.services.remove(&key);
             }
         }
+        self.tables.settle_addresses(touched);
         self.changed
     }
 

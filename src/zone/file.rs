@@ -127,11 +127,13 @@ pub fn decode(file: &[u8], options: Arc<KubernetesOptions>) -> Result<Saved, Fil
     for name in body.namespaces {
         tables.set_namespace(&name.into(), true);
     }
+    let mut touched = Vec::new();
     for service in body.services {
         let object = format!("Service {}/{}", service.namespace, service.name);
         let (owner, records) = restored(service, &options).map_err(|why| FileError::Contents(object + why))?;
-        tables.set_service(&owner, Some(records));
+        tables.set_service(&owner, Some(records), &mut touched);
     }
+    tables.settle_addresses(touched);
     for (namespace, address, pods) in body.pods {
         tables.set_pods(&namespace.into(), address, pods);
     }

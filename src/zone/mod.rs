@@ -5,7 +5,7 @@
 //! changed.
 //!
 //! `facts` takes from an object what names are made of, `assemble` makes a Service's [`ServiceRecords`] of that,
-//! `tables` holds these and finds them.
+//! `tables` holds these and finds them, `reverse` by their addresses.
 
 mod assemble;
 mod builder;
@@ -14,6 +14,7 @@ pub mod file;
 mod listing;
 mod names;
 mod records;
+mod reverse;
 mod select;
 mod snapshot;
 mod srv;
@@ -22,7 +23,8 @@ mod tables;
 
 pub use builder::Builder;
 pub use records::{EndpointId, Kind, Port, PortId, ServiceRecords, Target};
-pub use snapshot::{Found, FullName, Names, Snapshot};
+pub use reverse::{Names, Several};
+pub use snapshot::{Found, FullName, Snapshot};
 pub use srv::{Srv, SrvOwner, SrvSet};
 
 use names::{label, owner};

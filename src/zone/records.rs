@@ -76,6 +76,9 @@ pub(super) struct Endpoints {
     pub links: Box<[Link]>,
     /// Lists of ports that slices have
     pub groups: Box<[Box<[Port]>]>,
+    /// How many addresses each of these lists is said of, those that are in several slices counted as often: weights
+    /// come from it, and to go through all links for that would cost every query more the more endpoints there are
+    pub counts: Box<[u32]>,
 }
 
 /// One label, by where its shares begin.

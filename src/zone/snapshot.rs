@@ -1,6 +1,6 @@
 use std::{net::IpAddr, sync::Arc};
 
-use super::{EndpointId, Kind, PortId, ServiceRecords, State, names::pod_address, records::split, tables::Tables};
+use super::{EndpointId, Kind, Names, PortId, ServiceRecords, State, names::pod_address, tables::Tables};
 use crate::config::dns::{KubernetesOptions, PodNames, PtrNames};
 
 /// `ns.dns` in wire form.
@@ -107,29 +107,7 @@ impl Snapshot {
 
     /// The names of an address, in the order in which they are to be answered (1.7). None if no name has that address.
     pub fn names_of(&self, address: IpAddr) -> Names<'_> {
-        let owners = self.tables.owners_of(address);
-        let services = || owners.iter().filter_map(|owner| self.tables.service(owner));
-        if let Some(service) = services().find(|service| service.has_cluster_ip(address)) {
-            return Names::One(FullName { label: None, owner: &service.owner });
-        }
-        let mut names: Vec<(bool, FullName<'_>)> = Vec::new();
-        for service in services() {
-            let same = service.entries_of(address).chunk_by(|a, b| a.label == b.label);
-            names.extend(same.filter_map(|entries| {
-                let label = entries.first()?.label;
-                let name = FullName { label: Some(service.endpoints.text(label)), owner: &service.owner };
-                Some((service.endpoints.labels.get(label as usize)?.explicit, name))
-            }));
-        }
-        if self.options.ptr == PtrNames::HostnamePreferred && names.iter().any(|(explicit, _)| *explicit) {
-            names.retain(|(explicit, _)| *explicit);
-        }
-        names.sort_unstable_by_key(|(explicit, name)| (!explicit, name.label, split(name.owner)));
-        match &names[..] {
-            [] => Names::None,
-            [(_, one)] => Names::One(*one),
-            _ => Names::Many(names.into_iter().map(|(_, name)| name).collect()),
-        }
+        self.tables.names_of(address, self.options.ptr == PtrNames::HostnamePreferred)
     }
 }
 
@@ -188,28 +166,5 @@ impl FullName<'_> {
         }
         wire.extend(self.owner);
         wire
-    }
-}
-
-/// Names of an address; a slice of [`FullName`].
-#[derive(Clone, Debug)]
-pub enum Names<'a> {
-    /// None
-    None,
-    /// One, the common case
-    One(FullName<'a>),
-    /// Several, in order
-    Many(Vec<FullName<'a>>),
-}
-
-impl<'a> std::ops::Deref for Names<'a> {
-    type Target = [FullName<'a>];
-
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Names::None => &[],
-            Names::One(name) => std::slice::from_ref(name),
-            Names::Many(names) => names,
-        }
     }
 }

@@ -118,11 +118,15 @@ impl SrvSet<'_> {
     /// `floor(100 / n)`, where n counts pairs of address and port before they are merged by target (1.3).
     fn weigh(&self) -> u16 {
         let wanted = |ports: &[Port]| ports.iter().filter(|port| self.wants(port)).count();
-        let pairs = match &self.links {
-            None => wanted(&self.service.ports) * (self.service.v4.len() + self.service.v6.len()),
-            Some(range) => {
-                let links = self.endpoints().links[range.clone()].iter().filter(|link| self.walks(link));
+        let pairs = match (&self.links, self.owner) {
+            (None, _) => wanted(&self.service.ports) * (self.service.v4.len() + self.service.v6.len()),
+            (Some(range), SrvOwner::Endpoint(_)) => {
+                let links = self.endpoints().links[range.clone()].iter();
                 links.map(|link| wanted(self.group(link)) * link.count as usize).sum()
+            }
+            (Some(_), SrvOwner::Service | SrvOwner::Port(_)) => {
+                let groups = self.endpoints().groups.iter().zip(&self.endpoints().counts);
+                groups.map(|(ports, count)| wanted(ports) * *count as usize).sum()
             }
         };
         (100 / pairs.clamp(1, 100)) as u16

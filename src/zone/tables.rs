@@ -1,9 +1,10 @@
 //! What a snapshot holds: tables that share with the snapshot before what did not change.
 
-use std::{cmp::Ordering, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     ServiceRecords,
+    reverse::{Address, Touched, touch},
     table::{Table, hash},
 };
 
@@ -20,20 +21,6 @@ pub(super) struct Tables {
     pub pods: Table<PodAddress>,
 }
 
-/// An address, and the owners of the Services that have it.
-#[derive(Clone, Debug)]
-pub(super) struct Address {
-    address: IpAddr,
-    owners: Owners,
-}
-
-#[derive(Clone, Debug)]
-enum Owners {
-    One(Arc<[u8]>),
-    /// In ascending order
-    Many(Arc<[Arc<[u8]>]>),
-}
-
 /// An address of Pods in a namespace.
 #[derive(Clone, Debug)]
 pub(super) struct PodAddress {
@@ -43,16 +30,7 @@ pub(super) struct PodAddress {
     pub pods: u32,
 }
 
-impl Owners {
-    fn as_slice(&self) -> &[Arc<[u8]>] {
-        match self {
-            Owners::One(owner) => std::slice::from_ref(owner),
-            Owners::Many(owners) => owners,
-        }
-    }
-}
-
-fn address_hash(address: IpAddr) -> u64 {
+pub(super) fn address_hash(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(address) => hash(&address.octets()),
         IpAddr::V6(address) => hash(&address.octets()),
@@ -84,8 +62,9 @@ impl Tables {
         self.services.get(hash(owner), |known| *known.owner == *owner)
     }
 
-    /// Puts a Service's records in the place of its former ones; returns whether an answer changes.
-    pub fn set_service(&mut self, owner: &Arc<[u8]>, records: Option<ServiceRecords>) -> bool {
+    /// Puts a Service's records in the place of its former ones; returns whether an answer changes. Addresses whose
+    /// names change with that are added to `touched`, and have them when these are settled.
+    pub fn set_service(&mut self, owner: &Arc<[u8]>, records: Option<ServiceRecords>, touched: &mut Touched) -> bool {
         let place = hash(owner);
         let is = |known: &Arc<ServiceRecords>| known.owner == *owner;
         let known = self.services.get(place, is);
@@ -96,68 +75,15 @@ impl Tables {
             (Some(known), Some(records)) => !known.same_answers(records),
             _ => true,
         };
-        let addresses = records.as_ref().map(ServiceRecords::addresses).unwrap_or_default();
-        let former = match records {
-            Some(records) => self.services.insert(place, Arc::new(records), is),
+        let now = records.map(Arc::new);
+        let former = match &now {
+            Some(now) => self.services.insert(place, now.clone(), is),
             None => self.services.remove(place, is),
         };
         if changed {
-            let former = former.map(|former| former.addresses()).unwrap_or_default();
-            self.set_addresses(owner, &former, &addresses);
+            touch(owner, former.as_deref(), now.as_deref(), touched);
         }
         changed
-    }
-
-    /// Both lists are in ascending order, each address once.
-    fn set_addresses(&mut self, owner: &Arc<[u8]>, mut former: &[IpAddr], mut now: &[IpAddr]) {
-        loop {
-            let order = match (former.first(), now.first()) {
-                (Some(former), Some(now)) => former.cmp(now),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return,
-            };
-            match order {
-                Ordering::Less => self.disown(owner, former[0]),
-                Ordering::Greater => self.own(owner, now[0]),
-                Ordering::Equal => {}
-            }
-            former = &former[usize::from(order.is_le())..];
-            now = &now[usize::from(order.is_ge())..];
-        }
-    }
-
-    fn own(&mut self, owner: &Arc<[u8]>, address: IpAddr) {
-        let mut owners = self.owners_of(address).to_vec();
-        if let Err(place) = owners.binary_search(owner) {
-            owners.insert(place, owner.clone());
-            self.set_owners(address, owners);
-        }
-    }
-
-    fn disown(&mut self, owner: &Arc<[u8]>, address: IpAddr) {
-        let mut owners = self.owners_of(address).to_vec();
-        owners.retain(|known| known != owner);
-        self.set_owners(address, owners);
-    }
-
-    fn set_owners(&mut self, address: IpAddr, owners: Vec<Arc<[u8]>>) {
-        let (place, is) = (address_hash(address), |known: &Address| known.address == address);
-        let owners = match &owners[..] {
-            [] => {
-                self.addresses.remove(place, is);
-                return;
-            }
-            [one] => Owners::One(one.clone()),
-            _ => Owners::Many(owners.into()),
-        };
-        self.addresses.insert(place, Address { address, owners }, is);
-    }
-
-    /// Owners of the Services that have this address, in ascending order.
-    pub fn owners_of(&self, address: IpAddr) -> &[Arc<[u8]>] {
-        let known = self.addresses.get(address_hash(address), |known| known.address == address);
-        known.map_or(&[], |known| known.owners.as_slice())
     }
 
     /// Whether a live Pod in the namespace has the address.

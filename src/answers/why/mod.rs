@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::dns::Name,
-    zone::{EndpointId, Found, Kind, ServiceRecords, Snapshot, State},
+    zone::{EndpointId, Found, FullName, Kind, ServiceRecords, Snapshot, State},
 };
 
 /// Addresses that one line names at most.
@@ -202,11 +202,10 @@ impl Notes<'_> {
         if zone.reverse {
             let address = reverse_address(name)?;
             let names = snapshot.names_of(address);
-            let name =
-                |name: &crate::zone::FullName<'_>| format!("{}{}", dotted(&name.wire()), text(cluster.primary()));
-            return Some(match names.as_ref() {
-                [] => format!("No Service and no ready endpoint has the address {address} (1.7)."),
-                names => {
+            let name = |name: FullName<'_>| format!("{}{}", dotted(&name.wire()), text(cluster.primary()));
+            return Some(match names.is_empty() {
+                true => format!("No Service and no ready endpoint has the address {address} (1.7)."),
+                false => {
                     format!("{address} belongs to {} (1.7).", names.iter().map(name).collect::<Vec<_>>().join(", "))
                 }
             });
