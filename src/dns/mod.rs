@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod corefile;
 pub mod forward;
+mod limit;
 pub mod names;
 pub mod process;
 pub mod redirect;

@@ -3,4 +3,5 @@
 mod asking;
 mod bench;
 mod keeping;
+mod lasting;
 mod upstream;

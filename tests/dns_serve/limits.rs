@@ -1,33 +1,63 @@
 //! What is too much is answered or refused at once; it does not queue.
 
-use std::{io::Write, net::TcpStream, time::Duration};
+use std::{
+    io::Write,
+    net::{TcpStream, UdpSocket},
+    time::Duration,
+};
 
 use portolan::dns::serve::Limits;
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    responder::{BUSY, ECHO, LATER, Server, answer, ask, client, localhost, query},
+    responder::{BUSY, ECHO, LATER, PATIENCE, Server, WAIT, answer, ask, client, localhost, query},
     sandbox::eventually,
     tcp::{assert_closed, connect, framed, read},
 };
 
 #[test]
 fn a_query_that_may_not_wait_is_told_so() {
-    let server = Server::start(localhost(1, 0), 1, Limits { outstanding: 2, ..Limits::default() });
+    let server = Server::start(localhost(1, 0), 1, Limits { outstanding: 4, ..Limits::default() });
     let udp = client(localhost(1, server.port));
     udp.send(&query(1, &[LATER, 200])).unwrap();
     let mut tcp = connect(&server);
     tcp.write_all(&framed(&query(2, &[LATER, 200]))).unwrap();
-    eventually("both wait", || server.serving().counts().outstanding == 2);
+    eventually("both wait: the share of one client", || server.serving().counts().outstanding == 2);
     assert_eq!(ask(&udp, &query(3, &[LATER, 0])), BUSY);
     tcp.write_all(&framed(&query(4, &[LATER, 0]))).unwrap();
     assert_eq!(read(&mut tcp), BUSY);
-    assert_eq!(ask(&udp, &query(5, &[ECHO]))[3], 5, "others do not mind");
+    assert_eq!(ask(&udp, &query(5, &[ECHO]))[3], 5, "what need not wait does not mind");
+    let other = UdpSocket::bind(localhost(2, 0)).unwrap();
+    other.connect(localhost(1, server.port)).unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(ask(&other, &query(7, &[LATER, 0]))[3], 7, "others have their share");
     assert_eq!(answer(&udp)[3], 1);
     assert_eq!(read(&mut tcp)[3], 2);
     let counts = server.serving().counts();
     assert_eq!(counts.busy, 2);
     assert_eq!(ask(&udp, &query(6, &[LATER, 0]))[3], 6, "there is room again");
+}
+
+#[test]
+fn who_ends_a_connection_keeps_the_places_of_what_it_asked() {
+    let limits = Limits { outstanding: 4, connections_per_client: 1, ..Limits::default() };
+    let server = Server::start(localhost(1, 0), 1, limits);
+    let mut first = connect(&server);
+    for number in [1, 2] {
+        first.write_all(&framed(&query(number, &[WAIT]))).unwrap();
+    }
+    eventually("both wait", || server.serving().counts().outstanding == 2);
+    // Reset: one that is only closed is waited for.
+    socket2::SockRef::from(&first).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(first);
+    eventually("the connection is gone", || {
+        let mut next = connect(&server);
+        next.write_all(&framed(&query(3, &[WAIT]))).is_ok()
+            && std::io::Read::read(&mut next, &mut [0; 2]).is_ok_and(|read| read > 0)
+    });
+    assert_eq!(server.serving().counts().outstanding, 2, "a third was not taken on");
+    server.echo.open();
+    eventually("they ended", || server.serving().counts().outstanding == 0);
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub const DROP: u8 = b'd';
 pub const LATER: u8 = b'l';
 /// The query, once the gate is open; the thread hangs until then.
 pub const HANG: u8 = b'h';
+/// The query, once the gate is open; others are served meanwhile.
+pub const WAIT: u8 = b'w';
 /// As many KiB as the next octet says.
 pub const BIG: u8 = b'b';
 /// What a query gets for which there is no room.
@@ -68,7 +70,7 @@ impl Responder for Echo {
     fn now(&self, (): &mut (), query: &[u8], _: Client, _: Instant, _: u64, out: &mut [u8]) -> Now<Vec<u8>> {
         match query.get(12) {
             Some(&DROP) => Now::Drop,
-            Some(&LATER) => Now::Later(query.to_vec()),
+            Some(&LATER | &WAIT) => Now::Later(query.to_vec()),
             Some(&HANG) => {
                 let gate = self.gate.lock().unwrap();
                 drop(self.opened.wait_while(gate, |open| !*open).unwrap());
@@ -85,7 +87,15 @@ impl Responder for Echo {
     }
 
     async fn later(&self, mut later: Vec<u8>) -> Option<Vec<u8>> {
-        tokio::time::sleep(Duration::from_millis(10) * u32::from(later[13])).await;
+        let tick = Duration::from_millis(10);
+        match later[12] {
+            WAIT => {
+                while !*self.gate.lock().unwrap() {
+                    tokio::time::sleep(tick).await;
+                }
+            }
+            _ => tokio::time::sleep(tick * u32::from(later[13])).await,
+        }
         later.push(self.tag);
         Some(later)
     }

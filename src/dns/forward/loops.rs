@@ -67,7 +67,8 @@ impl Probes {
         self.lock().push(sent);
         let forget = Forget(self, &question.name);
         let upstreams = zone.upstreams();
-        let answers = upstreams.iter().map(|upstream| upstream.ask(&question, Opt::Nameless, false, WAIT));
+        let tcp = zone.options.force_tcp;
+        let answers = upstreams.iter().map(|upstream| upstream.ask(&question, Opt::Nameless, tcp, WAIT));
         let answered = futures_util::future::join_all(answers).await.iter().any(Result::is_ok);
         tokio::time::sleep(LINGER).await;
         drop(forget);

@@ -4,7 +4,6 @@
 //! who may not wait; [`resolve`](Forwarder::resolve) asks.
 
 mod flight;
-mod limit;
 mod loops;
 mod query;
 mod resolv;
@@ -28,7 +27,7 @@ use domain::base::iana::{ExtendedErrorCode, Rcode};
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -42,7 +41,10 @@ pub use self::{
     resolv::Own,
     stats::ForwardStats,
 };
-use super::cache::{Cache, CacheStats, Failed, Found, Held, Hit};
+use super::{
+    cache::{Cache, CacheStats, Failed, Found, Held, Hit},
+    limit::Permit,
+};
 use crate::{
     answers::{
         Client, Ede, Failure, Transport,
@@ -55,11 +57,14 @@ use crate::{
 
 /// Over all attempts: the answer is to leave before the client asks again, after 5 s (2.2).
 const DEADLINE: Duration = Duration::from_millis(4500);
+/// For asking on behalf of all who wait: what comes of it reaches the first of them before its deadline.
+const ASKING: Duration = Duration::from_millis(4450);
 /// Pause between probes of a zone whose queries came back.
 const LOOP_RECHECK: Duration = Duration::from_secs(30);
 
 /// There are too many queries under way (2.2).
-const TOO_MANY: Failure = failure(Rcode::SERVFAIL, ExtendedErrorCode::NETWORK_ERROR, "too many queries are under way");
+pub const TOO_MANY: Failure =
+    failure(Rcode::SERVFAIL, ExtendedErrorCode::NETWORK_ERROR, "too many queries are under way");
 /// Nothing is forwarded for this name (2.1).
 const NOT_FORWARDED: Failure = Failure { rcode: Rcode::REFUSED, ede: None };
 /// The process is about to end.
@@ -164,7 +169,7 @@ impl Forwarder {
         match cache.find_first(question, now) {
             Found::Fresh { hit, prefetch } => {
                 if prefetch {
-                    self.shared.start(question, false);
+                    self.shared.start(question, false, None);
                 }
                 Some(hit)
             }
@@ -176,12 +181,18 @@ impl Forwarder {
         }
     }
 
-    /// Asks, unless the answer has come into the cache meanwhile.
+    /// Asks, unless the answer has come into the cache meanwhile. `arrived` is when the client's query did: it is
+    /// answered within 4.5 s of that, also if this is not the first question that it leads to.
     ///
     /// # Errors
     ///
     /// With what the client is told instead of an answer.
-    pub async fn resolve(&self, question: &Question, client: Client) -> Result<Hit, Failure> {
+    pub async fn resolve(
+        &self,
+        question: &Question,
+        client: Client,
+        arrived: std::time::Instant,
+    ) -> Result<Hit, Failure> {
         let shared = &self.shared;
         let Some(zone) = shared.zones.iter().find(|zone| zone.takes(&question.name)) else {
             return Err(NOT_FORWARDED);
@@ -190,7 +201,7 @@ impl Forwarder {
         let stale = match shared.cache.as_ref().map_or(Found::Nothing, |cache| cache.find(question, now)) {
             Found::Fresh { hit, prefetch } => {
                 if prefetch {
-                    shared.start(question, false);
+                    shared.start(question, false, None);
                 }
                 return Ok(hit);
             }
@@ -200,18 +211,22 @@ impl Forwarder {
             Found::Stale { hit, settled: false } => Some(hit),
             Found::Nothing => None,
         };
-        let Some(_permit) = zone.limit.enter(client.address) else {
+        let Some(permit) = zone.limit.enter(client.address).map(Arc::new) else {
             shared.stats.rejected.inc();
             return stale.map(|hit| shared.used_stale(hit)).ok_or(TOO_MANY);
         };
-        let outcome = shared.start(question, client.transport == Transport::Tcp).outcome();
+        let outcome = shared.start(question, client.transport == Transport::Tcp, Some(Arc::clone(&permit))).outcome();
+        let deadline = Instant::from_std(arrived) + DEADLINE;
         let patience = shared.cache.as_ref().and_then(Cache::patience);
         match (stale, patience) {
-            (Some(hit), Some(patience)) => match timeout(patience, outcome).await {
+            (Some(hit), Some(patience)) => match timeout_at(deadline.min(Instant::now() + patience), outcome).await {
                 Ok(Some(Ok(foreign))) if foreign.kind() != Kind::Failure => Ok(fresh(foreign)),
                 _ => Ok(shared.used_stale(hit)),
             },
-            _ => outcome.await.unwrap_or(Err(ENDING)).map(fresh),
+            _ => match timeout_at(deadline, outcome).await {
+                Ok(outcome) => outcome.unwrap_or(Err(ENDING)).map(fresh),
+                Err(_) => Err(Trouble::Silence.failure()),
+            },
         }
     }
 
@@ -242,9 +257,16 @@ impl Shared {
         hit
     }
 
-    /// Starts asking, or joins who asks the same.
-    fn start(self: &Arc<Self>, question: &Question, any_size: bool) -> Waiter {
-        let asked = || Arc::clone(self).ask(question.clone(), any_size);
+    /// Starts asking, or joins who asks the same. What is started keeps the permit until it ends: it goes on when the
+    /// client does not wait for it any more.
+    fn start(self: &Arc<Self>, question: &Question, any_size: bool, permit: Option<Arc<Permit>>) -> Waiter {
+        let asked = || {
+            let outcome = Arc::clone(self).ask(question.clone(), any_size);
+            async move {
+                let _permit = permit;
+                outcome.await
+            }
+        };
         let (waiter, joined) = self.flights.join((question.clone(), any_size), &self.runtime, asked);
         if joined {
             self.stats.merged.inc();
@@ -267,7 +289,7 @@ impl Shared {
     }
 
     async fn ask_zones(&self, question: &Question, any_size: bool) -> Result<Arc<Foreign>, Trouble> {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + ASKING;
         let mut answer = Err(Trouble::NoUpstream);
         for zone in &self.zones {
             if !zone.takes(&question.name) {

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -56,20 +59,35 @@ struct Connection {
 
 /// Who waits for an answer, by id.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<HashMap<u16, oneshot::Sender<Vec<u8>>>>);
+struct Waiting {
+    by_id: Mutex<HashMap<u16, oneshot::Sender<Vec<u8>>>>,
+    /// How often something arrived
+    heard: AtomicU64,
+    /// Nothing arrived for as long as a query waited: the other end may be gone without a word
+    dead: AtomicBool,
+}
 
 impl Waiting {
     fn lock(&self) -> MutexGuard<'_, HashMap<u16, oneshot::Sender<Vec<u8>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place among those who wait, given up when dropped.
-struct Place<'a>(&'a Waiting, u16);
+/// A place among those who wait, given up when dropped. `heard` is what was heard when the query was sent.
+struct Place<'a> {
+    waiting: &'a Waiting,
+    id: u16,
+    heard: u64,
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.lock().remove(&self.1);
+        let unanswered = self.waiting.lock().remove(&self.id).is_some();
+        // An upstream that is slow with one name answers others meanwhile. From a dead one nothing comes, and the kernel
+        // notices only after minutes.
+        if unanswered && self.waiting.heard.load(Relaxed) == self.heard {
+            self.waiting.dead.store(true, Relaxed);
+        }
     }
 }
 
@@ -112,7 +130,9 @@ impl TcpPool {
         let max_age = self.limits.max_age;
         let mut open = self.lock();
         open.retain(|connection| {
-            !connection.outgoing.is_closed() && (max_age.is_zero() || connection.since.elapsed() < max_age)
+            !connection.outgoing.is_closed()
+                && !connection.waiting.dead.load(Relaxed)
+                && (max_age.is_zero() || connection.since.elapsed() < max_age)
         });
         open.iter().find(|connection| connection.waiting.lock().len() < MOST_WAITING).cloned()
     }
@@ -164,7 +184,7 @@ impl Connection {
             waiting.insert(id, sender);
             id
         };
-        let _place = Place(&self.waiting, id);
+        let _place = Place { waiting: &self.waiting, id, heard: self.waiting.heard.load(Relaxed) };
         let mut framed = Vec::with_capacity(query.len() + 2);
         framed.extend((query.len() as u16).to_be_bytes());
         framed.extend(query);
@@ -200,9 +220,10 @@ async fn read(mut reader: OwnedReadHalf, waiting: &Waiting, expire: Duration) ->
         }
         match timeout(expire, reader.read_buf(&mut octets)).await {
             Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => _ = waiting.heard.fetch_add(1, Relaxed),
             Ok(Err(error)) => return Err(error),
             Err(_) if waiting.lock().is_empty() => return Ok(()),
+            // They give up sooner or later, and with them the connection.
             Err(_) => {}
         }
     }

@@ -60,6 +60,7 @@ struct Probe {
     interval: Duration,
     question: Question,
     recursive: bool,
+    tcp: bool,
 }
 
 /// Why an attempt brought no answer.
@@ -94,7 +95,12 @@ impl Upstream {
             max_fails: options.max_fails,
             srtt: AtomicU32::new(0),
             probing: AtomicBool::new(false),
-            probe: Probe { interval: options.health_interval, question, recursive: !options.health_no_rec },
+            probe: Probe {
+                interval: options.health_interval,
+                question,
+                recursive: !options.health_no_rec,
+                tcp: options.force_tcp,
+            },
             stats: Arc::clone(stats),
         }
     }
@@ -195,12 +201,17 @@ impl Upstream {
         }
     }
 
-    /// Asks whether it is there. Every answer says yes, whatever its code.
+    /// Asks whether it is there, in the way that queries go. Every answer says yes, whatever its code.
     async fn probe(&self) -> bool {
         let probe = &self.probe;
         let query = query::write(&probe.question, probe.recursive, Opt::None);
-        let asked = self.udp.ask(&self.from, self.address, &query, &probe.question, || ());
-        let there = matches!(timeout(PROBE_WAIT, asked).await, Ok(Ok(_)));
+        let asked = async {
+            match probe.tcp {
+                true => self.tcp.ask(&self.from, self.address, &query, PROBE_WAIT).await.is_ok(),
+                false => self.udp.ask(&self.from, self.address, &query, &probe.question, || ()).await.is_ok(),
+            }
+        };
+        let there = timeout(PROBE_WAIT, asked).await.unwrap_or(false);
         if there {
             if self.is_down() {
                 tracing::info!(upstream = %self.address, "upstream answers again");

@@ -13,7 +13,6 @@ use domain::base::iana::{ExtendedErrorCode, OptRcode, Rcode};
 use tokio::time::Instant;
 
 use super::{
-    limit::Limit,
     query::{Hop, Opt},
     stats::ForwardStats,
     upstream::{Attempt, Upstream},
@@ -26,6 +25,7 @@ use crate::{
         query::Question,
     },
     config::dns::{ForwardOptions, Policy},
+    dns::limit::Limit,
 };
 
 /// One `forward`.
@@ -225,6 +225,15 @@ impl Zone {
             OptRcode::NXDOMAIN => false,
             OptRcode::SERVFAIL | OptRcode::REFUSED => true,
             other => has(&self.options.failover, other),
+        }
+    }
+}
+
+impl Drop for Zone {
+    /// A zone that is no more is none of those that loop.
+    fn drop(&mut self) {
+        if *self.looping.get_mut() {
+            self.stats.looping.dec();
         }
     }
 }

@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::{
     Feed, Options, Source,
     endpoints::{Endpoints, Told},
+    errorlog::ErrorLog,
     files::Files,
     forwarding::{self, Forwarders},
     listening::{self, BindFailure},
@@ -300,6 +301,7 @@ impl Process<'_> {
             served: self.names.served(),
             files: self.files.clone(),
             logs: self.config.servers.iter().map(|server| server.log.as_ref().map(QueryLog::new)).collect(),
+            errors: self.config.servers.iter().map(|server| server.errors.then(ErrorLog::default)).collect(),
             tallies,
             hop: self.hop,
         }

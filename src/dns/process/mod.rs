@@ -1,6 +1,7 @@
 //! `portolan dns`: configuration, names, sockets and what others see of them, put together.
 
 mod endpoints;
+mod errorlog;
 mod files;
 mod forwarding;
 mod listening;

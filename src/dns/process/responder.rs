@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, Cache};
 use domain::base::iana::{Rcode, Rtype};
 
 use super::{
+    errorlog::ErrorLog,
     files::Files,
     querylog::QueryLog,
     tally::{Answered, Tallies, Tally},
@@ -20,7 +21,7 @@ use crate::{
         query::{HEADER, Query},
     },
     dns::{
-        forward::{Forwarder, Hop},
+        forward::{Forwarder, Hop, TOO_MANY},
         names::{Served, Snapshots},
         serve::{LONGEST_MESSAGE, LONGEST_REPLY, Now, Responder},
     },
@@ -30,6 +31,9 @@ use crate::{
 /// Aliases that are followed from one upstream's answer to the next question; those of an answer itself count less
 /// than the limit of ten links (1.8), so this only bounds the work.
 const MOST_HOPS: usize = 12;
+
+/// What every client takes over UDP, in octets.
+const LEAST_SIZE: u16 = 512;
 
 /// What a group answers with at present.
 pub struct Current {
@@ -42,6 +46,8 @@ pub struct Current {
     pub files: Arc<ArcSwap<Files>>,
     /// By block
     pub logs: Vec<Option<QueryLog>>,
+    /// By block
+    pub errors: Vec<Option<ErrorLog>>,
     pub tallies: Arc<Tallies>,
     pub hop: Hop,
 }
@@ -97,8 +103,10 @@ pub struct Waiting {
 struct Asked {
     client: Client,
     size: usize,
+    id: u16,
     qtype: Option<Rtype>,
     dnssec_ok: bool,
+    bufsize: u16,
 }
 
 impl Group {
@@ -180,15 +188,17 @@ impl Responder for Group {
     async fn later(&self, waiting: Waiting) -> Option<Vec<u8>> {
         let Waiting { mut pending, current, arrived, asked, random } = waiting;
         let room = if asked.client.transport == Transport::Udp { LONGEST_REPLY } else { LONGEST_MESSAGE };
-        let mut out = vec![0; room];
         let head = pending.question.clone();
         let mut stale = false;
         for _ in 0..MOST_HOPS {
             let answer = match current.forwarder(&pending) {
-                Some(forwarder) => forwarder.resolve(&pending.question, asked.client).await,
+                Some(forwarder) => forwarder.resolve(&pending.question, asked.client, arrived).await,
                 None => Err(Failure::NO_UPSTREAM),
             };
             stale |= answer.as_ref().is_ok_and(|hit| hit.stale.is_some());
+            let failure = answer.as_ref().err().copied();
+            // Thousands may wait: room is taken by those who have an answer.
+            let mut out = vec![0; room];
             let finish = match answer {
                 Ok(hit) => pending.finish(Ok(&hit.foreign), hit.age, hit.stale, random, &mut out),
                 Err(failure) => pending.finish(Err(failure), 0, None, random, &mut out),
@@ -198,7 +208,12 @@ impl Responder for Group {
                     let answered = Answered { stale, ..current.answered(&asked, &reply, arrived, &out) };
                     self.count_later(&current, &answered);
                     current.log_question(&head, &answered);
+                    if let Some(failure) = failure {
+                        current.report(&head, &answered, &failure);
+                    }
                     out.truncate(reply.length);
+                    // Who reads slowly has many of them.
+                    out.shrink_to_fit();
                     return Some(out);
                 }
                 Finish::Again(again) => pending = again,
@@ -209,10 +224,12 @@ impl Responder for Group {
 
     fn busy(&self, waiting: Waiting, out: &mut [u8]) -> Option<usize> {
         let Waiting { pending, current, arrived, asked, random } = waiting;
-        let failure = Failure { rcode: Rcode::SERVFAIL, ede: Failure::NO_UPSTREAM.ede };
-        match pending.finish(Err(failure), 0, None, random, out) {
+        let head = pending.question.clone();
+        match pending.finish(Err(TOO_MANY), 0, None, random, out) {
             Finish::Reply(reply) => {
-                self.count_later(&current, &current.answered(&asked, &reply, arrived, out));
+                let answered = current.answered(&asked, &reply, arrived, out);
+                self.count_later(&current, &answered);
+                current.report(&head, &answered, &TOO_MANY);
                 Some(reply.length)
             }
             Finish::Again(_) => None,
@@ -263,6 +280,8 @@ impl Current {
             client: asked.client,
             qtype: asked.qtype,
             dnssec_ok: asked.dnssec_ok,
+            id: asked.id,
+            bufsize: asked.bufsize,
             query: asked.size,
             reply: reply.length,
             rcode: reply.rcode,
@@ -285,12 +304,23 @@ impl Current {
             log.question(question, answered);
         }
     }
+
+    /// Refusals are no failures: that nobody is to be asked was somebody's decision.
+    fn report(&self, question: &crate::answers::query::Question, answered: &Answered, failure: &Failure) {
+        if failure.rcode == Rcode::SERVFAIL
+            && let Some(Some(errors)) = self.errors.get(answered.row)
+        {
+            errors.failed(question, failure, Instant::now());
+        }
+    }
 }
 
 impl Asked {
     /// Looks at the question alone, and at an OPT record right behind it; what is malformed has no type.
     fn read(query: &[u8], client: Client) -> Self {
-        let mut asked = Self { client, size: query.len(), qtype: None, dnssec_ok: false };
+        let id = query.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+        let bufsize = if client.transport == Transport::Udp { LEAST_SIZE } else { u16::MAX };
+        let mut asked = Self { client, size: query.len(), id, qtype: None, dnssec_ok: false, bufsize };
         let mut at = HEADER;
         while let Some(length) = query.get(at).filter(|length| (1..64).contains(*length)) {
             at += 1 + usize::from(*length);
@@ -298,8 +328,9 @@ impl Asked {
         let Some([0, high, low, _, _, rest @ ..]) = query.get(at..) else { return asked };
         asked.qtype = Some(Rtype::from_int(u16::from_be_bytes([*high, *low])));
         // Root, type 41, size, extended code and version, and then the flags.
-        if let [0, 0, 41, _, _, _, _, flags, ..] = rest {
+        if let [0, 0, 41, high, low, _, _, flags, ..] = rest {
             asked.dnssec_ok = flags & 0x80 != 0;
+            asked.bufsize = asked.bufsize.max(u16::from_be_bytes([*high, *low]));
         }
         asked
     }

@@ -87,6 +87,9 @@ pub struct Answered {
     pub client: Client,
     pub qtype: Option<Rtype>,
     pub dnssec_ok: bool,
+    /// The query's id, and the largest answer over UDP that the client takes
+    pub id: u16,
+    pub bufsize: u16,
     pub query: usize,
     pub reply: usize,
     pub rcode: OptRcode,

@@ -1,46 +1,42 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::Notify;
 
+use crate::dns::limit::{Limit, Permit};
+
 /// Queries that wait for somebody else, of all sockets together.
 #[derive(Clone, Debug)]
-pub(super) struct Outstanding(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    most: usize,
-    count: AtomicUsize,
-    ended: Notify,
+pub(super) struct Outstanding {
+    limit: Arc<Limit>,
+    ended: Arc<Notify>,
 }
 
 /// The place of one query; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place(Outstanding);
+pub(super) struct Place {
+    permit: Option<Permit>,
+    outstanding: Outstanding,
+}
 
 impl Outstanding {
     pub(super) fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, count: AtomicUsize::new(0), ended: Notify::new() }))
+        Self { limit: Limit::new(most), ended: Arc::default() }
     }
 
-    /// A place for one more, if there is one.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let before = self.0.count.fetch_add(1, Ordering::AcqRel);
-        // Whoever is over the limit gives back what was counted: the place is dropped.
-        let place = Place(self.clone());
-        (before < self.0.most).then_some(place)
+    /// A place for one more, if there is one, and if this client has not more than its share.
+    pub(super) fn enter(&self, client: IpAddr) -> Option<Place> {
+        let permit = Some(self.limit.enter(client)?);
+        Some(Place { permit, outstanding: self.clone() })
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.count.load(Ordering::Acquire)
+        self.limit.count()
     }
 
     /// Returns when nothing is outstanding.
     pub(super) async fn none(&self) {
         loop {
-            let ended = self.0.ended.notified();
+            let ended = self.ended.notified();
             if self.count() == 0 {
                 return;
             }
@@ -51,8 +47,10 @@ impl Outstanding {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.0.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.0.ended.notify_waiters();
+        // The place is free before anybody is told.
+        self.permit = None;
+        if self.outstanding.count() == 0 {
+            self.outstanding.ended.notify_waiters();
         }
     }
 }

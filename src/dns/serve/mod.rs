@@ -83,7 +83,8 @@ pub enum Now<L> {
 /// How much is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Queries that wait for somebody else, UDP and TCP together; one more is answered as [`Responder::busy`] says
+    /// Queries that wait for somebody else, UDP and TCP together; one more is answered as [`Responder::busy`] says. Once
+    /// half of them are taken, so is one more of a client that has a quarter
     pub outstanding: usize,
     /// TCP connections; one more is closed at once
     pub connections: usize,

@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -82,8 +82,9 @@ impl<R: Responder> Shared<R> {
         room.then(|| Admitted { shared: self.clone(), address })
     }
 
-    /// Answers one query into `out`, or leaves it for later.
-    fn answer(&self, query: &[u8], client: Client, out: &mut Vec<u8>) -> Option<BoxFuture<'static, Option<Vec<u8>>>> {
+    /// Answers one query into `out`, or leaves it for later. What is left goes on when the connection ends, and keeps
+    /// its place until then: who resets connections must not get places for what still costs others.
+    fn answer(&self, query: &[u8], client: Client, out: &mut Vec<u8>) -> Option<JoinHandle<Option<Vec<u8>>>> {
         let mut maker = self.maker.lock().unwrap_or_else(PoisonError::into_inner);
         let Maker { local, random, room } = &mut *maker;
         let later = match self.responder.now(local, query, client, Instant::now().into_std(), random.next(), room) {
@@ -94,7 +95,7 @@ impl<R: Responder> Shared<R> {
             Now::Drop => return None,
             Now::Later(later) => later,
         };
-        let Some(place) = self.outstanding.enter() else {
+        let Some(place) = self.outstanding.enter(client.address) else {
             bump(&self.counters.busy);
             if let Some(length) = self.responder.busy(later, room) {
                 frames::push(out, &room[..length]);
@@ -102,7 +103,7 @@ impl<R: Responder> Shared<R> {
             return None;
         };
         let responder = self.responder.clone();
-        Some(Box::pin(async move {
+        Some(tokio::spawn(async move {
             let _place = place;
             responder.later(later).await
         }))
@@ -217,7 +218,7 @@ impl<R: Responder> Connection<'_, R> {
             let read = more && !ended;
             tokio::select! {
                 answer = waiting.next(), if !waiting.is_empty() => {
-                    if let Some(Some(message)) = answer {
+                    if let Some(Ok(Some(message))) = answer {
                         frames::push(&mut out, &message);
                     }
                     // One that waits is not idle.

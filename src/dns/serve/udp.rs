@@ -153,7 +153,7 @@ impl<R: Responder> Worker<R> {
             let length = match self.responder.now(local, query, client, arrived, room.random.next(), out) {
                 Now::Reply(length) => Some(length),
                 Now::Drop => None,
-                Now::Later(later) => self.later(later, listening, &datagram, out),
+                Now::Later(later) => self.later(later, client, listening, &datagram, out),
             };
             if let Some(length) = length {
                 room.made.push(Made { index, length, peer: datagram.peer, local: datagram.local });
@@ -164,8 +164,15 @@ impl<R: Responder> Worker<R> {
     }
 
     /// Has a query answered on the runtime. Where there is no room for it, the answer to that.
-    fn later(&self, later: R::Later, listening: &Listening, datagram: &Datagram, out: &mut [u8]) -> Option<usize> {
-        let Some(place) = self.outstanding.enter() else {
+    fn later(
+        &self,
+        later: R::Later,
+        client: Client,
+        listening: &Listening,
+        datagram: &Datagram,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let Some(place) = self.outstanding.enter(client.address) else {
             self.counters.busy.fetch_add(1, Ordering::Relaxed);
             return self.responder.busy(later, out);
         };

@@ -1,4 +1,4 @@
-//! How many queries may be under way: more are answered at once, not queued (2.5).
+//! How many queries may be under way: more are answered at once, not queued (2.2).
 
 use std::{
     collections::HashMap,
@@ -43,6 +43,11 @@ impl Limit {
         counts.all += 1;
         *counts.clients.entry(client).or_default() += 1;
         Some(Permit(Arc::clone(self), client))
+    }
+
+    /// Places that are taken.
+    pub fn count(&self) -> usize {
+        self.lock().all
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
