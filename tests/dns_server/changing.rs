@@ -87,6 +87,18 @@ fn names_that_cannot_take_over_leave_the_others_alive() {
 }
 
 #[test]
+fn the_address_that_clients_ask_is_no_upstream() {
+    let server = Server::started(&format!("{NAMES}\n  forward . 10.96.0.10"));
+    assert!(!server.log().contains("cluster's DNS"), "{}", server.log());
+    server.write(
+        "objects/dns.yaml",
+        "{apiVersion: v1, kind: Service, metadata: {name: kube-dns, namespace: kube-system}, spec: \
+         {clusterIP: 10.96.0.10, ports: [{port: 53}]}}",
+    );
+    eventually("it is told", || server.log().contains("it is the address of the cluster's DNS"));
+}
+
+#[test]
 fn what_cannot_be_started_with_is_told() {
     let mut server = Server::new("nonsense");
     server.start();
