@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use super::{
     RunArgs,
-    dns::{self, ManifestNames},
+    dns::{ManifestNames, raise_open_files},
     input,
     takeover::{self, KubeProxy},
 };
@@ -125,11 +125,10 @@ impl Run {
         let mut kinds: BTreeSet<Kind> = Kind::ALL.into();
         let (names, committed) = match self.answers_names() {
             true => {
-                // What is wrong with it is told when it is read to be used.
-                let wanted = dns::kinds(&dns::Settings::new(&self.config).peek().unwrap_or_default());
+                let wanted = names::kinds(&self.config);
                 kinds.extend(&wanted);
-                let (changes, committed) = CommittedChanges::new(wanted.into_iter().collect());
-                (self.answer(names::ClusterFeed::new(committed)), Some(changes))
+                let (changes, committed) = CommittedChanges::new(wanted.iter().copied().collect());
+                (self.answer(names::ClusterFeed::new(committed, wanted)), Some(changes))
             }
             false => (self.no_names().await, None),
         };
@@ -151,6 +150,7 @@ impl Run {
     /// Begins to answer for names, of what this feed tells.
     fn answer(&self, feed: impl Feed + Send + 'static) -> Answering {
         let metrics = Arc::new(DnsMetrics::new(false));
+        raise_open_files();
         let shown = metrics.clone();
         self.metrics.show_besides(move || shown.render());
         Answering(Some(tokio::spawn(names::answer(self.config.clone(), metrics, feed, self.stop.clone()))))

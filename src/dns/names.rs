@@ -3,11 +3,11 @@
 //! [`Names`] is written by one task, [`Served`] is read by every thread that answers. Changes that come together are
 //! published together: an SRV record and its glue, a name and its reverse are always of one moment (2.7).
 
+mod stats;
+
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,19 +16,15 @@ use jiff::Timestamp;
 
 use crate::{
     answers::Sources,
-    config::dns::{DnsConfig, KubernetesOptions, ServerBlock},
+    config::dns::{DnsConfig, KubernetesOptions},
     objects::{Object, SERVICE_NAME_LABEL},
     zone::{Builder, Snapshot, State},
 };
 
+pub use stats::{LATENCIES, NameStats, PROGRAMMING};
+
 /// So long after a change others are waited for, to be published with it.
 pub const GATHER: Duration = Duration::from_millis(20);
-/// Upper limits of the times until a change is visible, in seconds.
-pub const LATENCIES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.5, 1.0];
-
-/// Upper limits of the times from a change of endpoints to their names: 0.001 seconds times powers of two, this many.
-pub const PROGRAMMING: usize = 20;
-
 /// The newest snapshot of every block.
 pub type Served = ArcSwap<Snapshots>;
 
@@ -53,22 +49,15 @@ impl Snapshots {
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Arc<Snapshot>)> {
         self.by_block.iter().enumerate().filter_map(|(block, snapshot)| Some((block, snapshot.as_ref()?)))
     }
-}
 
-/// What [`Names`] counts.
-#[derive(Debug, Default)]
-pub struct NameStats {
-    /// Objects that came, changed or went
-    pub events: AtomicU64,
-    /// Times from a change to its publication, by [`LATENCIES`] and above, not cumulative
-    pub latencies: [AtomicU64; LATENCIES.len() + 1],
-    /// Their sum, in microseconds
-    pub latency_sum: AtomicU64,
-    /// Times from a change of a headless Service's endpoints, as their slice tells it, to its publication, by
-    /// [`PROGRAMMING`] and above, not cumulative
-    pub programming: [AtomicU64; PROGRAMMING + 1],
-    /// Their sum, in microseconds
-    pub programming_sum: AtomicU64,
+    /// The cluster IPs of the Service that clients ask, in order.
+    pub fn dns_addresses(&self) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> =
+            self.iter().flat_map(|(_, snapshot)| snapshot.dns_addresses()).copied().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
 }
 
 /// Keeps the names of all `kubernetes` blocks.
@@ -80,6 +69,7 @@ pub struct Names {
     stats: Arc<NameStats>,
     state: State,
     serial: u32,
+    gather: Duration,
     /// When the oldest change came that is not published
     waiting: Option<Instant>,
     /// When endpoints of headless Services changed that are not published
@@ -89,7 +79,7 @@ pub struct Names {
 impl Names {
     /// No names yet: until [`Names::synced`] the cluster's zones are answered with SERVFAIL.
     pub fn new(config: &DnsConfig) -> Self {
-        let options: Vec<_> = config.servers.iter().map(|server| server.kubernetes.clone().map(Arc::new)).collect();
+        let options = options(config);
         let builders = options.iter().map(|options| options.clone().map(Builder::new)).collect();
         let nothing =
             Snapshots { by_block: options.iter().map(|_| None).collect(), generation: 0, published: Instant::now() };
@@ -100,9 +90,27 @@ impl Names {
             stats: Arc::default(),
             state: State::Unsynced,
             serial: 0,
+            gather: GATHER,
             waiting: None,
             triggers: Vec::new(),
         }
+    }
+
+    /// The same, with another time than [`GATHER`]: none for who gathers changes before they come here.
+    pub fn gathering(self, gather: Duration) -> Self {
+        Self { gather, ..self }
+    }
+
+    /// No names yet, to take the place of these one day; what is counted goes on.
+    pub fn anew(&self, config: &DnsConfig) -> Self {
+        Self { stats: self.stats.clone(), serial: self.serial, gather: self.gather, ..Self::new(config) }
+    }
+
+    /// Takes the place of others: generations go on from theirs.
+    pub fn take_place_of(&mut self, others: &Self) {
+        let (own, generation) = (self.served.load_full(), others.served.load().generation + 1);
+        self.serial = self.serial.max(others.serial);
+        self.served.store(Arc::new(Snapshots { by_block: own.by_block.clone(), generation, published: own.published }));
     }
 
     /// What readers hold on to.
@@ -118,23 +126,51 @@ impl Names {
     /// Whether a configuration's names can be made of the objects that are known. If not, names that begin anew are
     /// needed.
     pub fn fit(&self, config: &DnsConfig) -> bool {
-        let fits = |(builder, server): (&Option<Builder>, &ServerBlock)| match (builder, &server.kubernetes) {
-            (Some(builder), Some(options)) => builder.fits(options),
-            (None, None) => true,
-            _ => false,
-        };
-        self.builders.len() == config.servers.len() && self.builders.iter().zip(&config.servers).all(fits)
+        self.places(&options(config)).is_some()
     }
 
-    /// Serves another configuration, which must [`Names::fit`].
+    /// Serves another configuration, which must [`Names::fit`]. Who reads what was served so far goes on seeing that as
+    /// it was: [`Names::served`] is another one from now on, since blocks may stand elsewhere.
     pub fn take_up(&mut self, config: &DnsConfig) {
-        self.options = config.servers.iter().map(|server| server.kubernetes.clone().map(Arc::new)).collect();
+        let options = options(config);
+        let Some(places) = self.places(&options).filter(|_| options != self.options) else { return };
+        let old = self.served.load_full();
+        // What an earlier process left was made by the options of then.
+        let usable = |place: usize, block: usize| self.state == State::Synced || self.options[place] == options[block];
+        let of_block = |(block, place): (usize, &Option<usize>)| {
+            old.by_block.get((*place).filter(|place| usable(*place, block))?)?.clone()
+        };
+        let by_block = places.iter().enumerate().map(of_block).collect();
+        self.builders = places.iter().map(|place| self.builders.get_mut((*place)?)?.take()).collect();
+        self.options = options;
         for (builder, options) in self.builders.iter_mut().zip(&self.options) {
             if let (Some(builder), Some(options)) = (builder, options) {
                 builder.change_options(options.clone());
             }
         }
+        let moved = Snapshots { by_block, generation: old.generation + 1, published: old.published };
+        self.served = Arc::new(ArcSwap::from_pointee(moved));
         self.publish();
+    }
+
+    /// Whose builder each block takes, by the place of that block so far; none if they do not suffice. Only what
+    /// `kubernetes` says matters, not where the blocks stand.
+    fn places(&self, wanted: &[Option<Arc<KubernetesOptions>>]) -> Option<Vec<Option<usize>>> {
+        let mut free: Vec<usize> = (0..self.builders.len()).filter(|place| self.builders[*place].is_some()).collect();
+        let mut places = vec![None; wanted.len()];
+        // Blocks that say the same as before have their names already; of the others each takes what fits.
+        for same in [true, false] {
+            for (options, found) in wanted.iter().zip(&mut places) {
+                let Some(options) = options.as_ref().filter(|_| found.is_none()) else { continue };
+                let suits = |place: &usize| match same {
+                    true => self.options[*place].as_ref() == Some(options),
+                    false => self.builders[*place].as_ref().is_some_and(|builder| builder.fits(options)),
+                };
+                *found = free.iter().position(suits).map(|at| free.remove(at));
+            }
+        }
+        let complete = wanted.iter().zip(&places).all(|(options, place)| options.is_some() == place.is_some());
+        complete.then_some(places)
     }
 
     /// The options of each block; none for blocks without the cluster's names.
@@ -149,8 +185,9 @@ impl Names {
 
     /// An object is there, new or changed.
     pub fn put(&mut self, object: &Object) {
-        self.triggers.extend(self.trigger(object));
-        self.each(|builder| builder.put(object));
+        if self.each(|builder| builder.put(object)) {
+            self.triggers.extend(self.trigger(object));
+        }
     }
 
     /// An object is gone; `kind` as [`Object::kind`] spells it.
@@ -195,7 +232,7 @@ impl Names {
 
     /// When to [`Names::publish`]; none while there is nothing to publish.
     pub fn due(&self) -> Option<Instant> {
-        self.waiting.filter(|_| self.state == State::Synced).map(|since| since + GATHER)
+        self.waiting.filter(|_| self.state == State::Synced).map(|since| since + self.gather)
     }
 
     /// Makes every change so far visible.
@@ -210,6 +247,7 @@ impl Names {
         }
         changed |= self.served.load().iter().any(|(_, snapshot)| snapshot.state() != State::Synced);
         if !changed {
+            self.triggers.clear();
             return;
         }
         self.serial = next_serial(self.serial);
@@ -231,7 +269,7 @@ impl Names {
         self.served.store(Arc::new(Snapshots { by_block, generation, published: Instant::now() }));
     }
 
-    fn each(&mut self, mut change: impl FnMut(&mut Builder) -> bool) {
+    fn each(&mut self, mut change: impl FnMut(&mut Builder) -> bool) -> bool {
         self.stats.events.fetch_add(1, Relaxed);
         let mut changed = false;
         for builder in self.builders.iter_mut().flatten() {
@@ -240,29 +278,18 @@ impl Names {
         if changed {
             self.waiting.get_or_insert_with(Instant::now);
         }
+        changed
     }
 }
 
-impl NameStats {
-    fn programmed(&self, took: Duration) {
-        let class = (0..PROGRAMMING).find(|power| took <= Duration::from_millis(1 << power)).unwrap_or(PROGRAMMING);
-        self.programming[class].fetch_add(1, Relaxed);
-        self.programming_sum.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    fn took(&self, took: Duration) {
-        let class = LATENCIES.iter().position(|limit| took.as_secs_f64() <= *limit).unwrap_or(LATENCIES.len());
-        self.latencies[class].fetch_add(1, Relaxed);
-        self.latency_sum.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
+fn options(config: &DnsConfig) -> Vec<Option<Arc<KubernetesOptions>>> {
+    config.servers.iter().map(|server| server.kubernetes.clone().map(Arc::new)).collect()
 }
 
-/// Greater than the one before, and than those of processes before this one, unless they published more than once a
-/// second all their lives: what begins with the time does not go back.
+/// When names changed, in seconds of Unix time (1.3). Does not go back (RFC 1982), also if the clock does.
 fn next_serial(last: u32) -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = u32::try_from(now).unwrap_or(u32::MAX);
-    now.max(last.wrapping_add(1))
+    u32::try_from(now).unwrap_or(u32::MAX).max(last)
 }
 
 #[cfg(test)]
@@ -323,7 +350,7 @@ mod tests {
         names.publish();
         assert!(!there(&served));
         assert_eq!(served.load().generation, first + 1);
-        assert!(served.load().snapshot(1).unwrap().serial() > serial);
+        assert!(served.load().snapshot(1).unwrap().serial() >= serial);
         assert_eq!(names.due(), None);
     }
 
@@ -344,8 +371,44 @@ mod tests {
         assert!(there(&served));
         names.synced();
         assert!(!there(&served), "the Service is gone");
-        assert!(served.load().snapshot(1).unwrap().serial() > serial);
+        assert!(served.load().snapshot(1).unwrap().serial() >= serial);
         names.forget_stale();
         assert_eq!(names.state(), State::Synced);
+    }
+
+    /// Blocks may come, go and move: those with the cluster's names are known by what they say.
+    #[test]
+    fn names_go_with_their_blocks() {
+        let mut names = Names::new(&config());
+        let before = names.served();
+        objects(SHOP).iter().for_each(|object| names.put(object));
+        names.synced();
+        let (generation, serial) = (before.load().generation, before.load().snapshot(1).unwrap().serial());
+        let with = config().servers.remove(1);
+        let without = |port| ServerBlock::new(vec![Name::root_vec()], port);
+        let moved = DnsConfig { servers: vec![with.clone(), without(54), without(55)] };
+        assert!(names.fit(&moved));
+        names.take_up(&moved);
+        let served = names.served();
+        assert!(served.load().snapshot(0).is_some() && served.load().snapshot(1).is_none());
+        assert!(there(&before), "who answers by the old configuration sees its blocks");
+        assert!(served.load().generation > generation);
+        let mut other = with.clone();
+        other.kubernetes.as_mut().unwrap().ttl = 77;
+        let back = DnsConfig { servers: vec![without(54), other.clone()] };
+        names.take_up(&back);
+        assert!(there(&names.served()), "other options of the same objects");
+        assert_eq!(names.served().load().snapshot(1).unwrap().options().ttl, 77);
+        // One more needs objects of its own, and so does one that keeps others.
+        assert!(!names.fit(&DnsConfig { servers: vec![other, with.clone()] }));
+        let mut selective = with;
+        selective.kubernetes.as_mut().unwrap().namespaces = vec!["shop".to_owned()];
+        let selective = DnsConfig { servers: vec![selective] };
+        assert!(!names.fit(&selective));
+        let mut anew = names.anew(&selective);
+        anew.synced();
+        anew.take_place_of(&names);
+        assert!(anew.served().load().generation > names.served().load().generation);
+        assert!(anew.served().load().snapshot(0).unwrap().serial() >= serial);
     }
 }

@@ -1,5 +1,7 @@
 //! Changes of objects for those who may hear of them only after the kernel took them: names.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::mpsc;
 
 use super::ClusterInputs;
@@ -8,7 +10,7 @@ use crate::source::kube::{Change, Kind};
 /// Changes that the kernel's tables hold.
 #[derive(Debug)]
 pub struct Committed {
-    /// In order. Before the first time that all is complete they come as they are read, and mean nothing yet
+    /// The last of each object. Before the first time that all is complete they come as they are read, and mean nothing yet
     pub changes: Vec<Change>,
     /// All there is has been told, and the kernel holds it
     pub complete: bool,
@@ -20,7 +22,8 @@ pub struct CommittedChanges {
     /// The receiver takes all that comes, and at once
     sender: mpsc::UnboundedSender<Committed>,
     kinds: Vec<Kind>,
-    held: Vec<Change>,
+    /// By kind, namespace and name: while the kernel takes nothing, no more than there are objects
+    held: BTreeMap<(&'static str, String, String), Change>,
     complete: bool,
 }
 
@@ -28,18 +31,18 @@ impl CommittedChanges {
     /// Changes of these kinds, and who hears of them.
     pub fn new(kinds: Vec<Kind>) -> (Self, mpsc::UnboundedReceiver<Committed>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, kinds, held: Vec::new(), complete: false }, receiver)
+        (Self { sender, kinds, held: BTreeMap::new(), complete: false }, receiver)
     }
 
     /// A change that was brought into the desired state.
     pub(super) fn applied(&mut self, change: Change) {
-        let kind = match &change {
-            Change::Put(object) => object.kind(),
-            Change::Gone { kind, .. } => kind.name(),
+        let (kind, namespace, name) = match &change {
+            Change::Put(object) => (object.kind(), object.namespace(), object.metadata().name.as_str()),
+            Change::Gone { kind, namespace, name } => (kind.name(), namespace.as_str(), name.as_str()),
             _ => return,
         };
         if self.kinds.iter().any(|wanted| wanted.name() == kind) {
-            self.held.push(change);
+            self.held.insert((kind, namespace.to_owned(), name.to_owned()), change);
         }
     }
 
@@ -66,10 +69,29 @@ impl CommittedChanges {
     }
 
     fn send(&mut self, complete: bool) {
-        let changes = std::mem::take(&mut self.held);
+        let changes: Vec<Change> = std::mem::take(&mut self.held).into_values().collect();
         if complete || !changes.is_empty() {
             // Who does not listen any more is about to end.
             let _ = self.sender.send(Committed { changes, complete });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_change_of_an_object_is_kept() {
+        let (mut changes, mut receiver) = CommittedChanges::new(vec![Kind::Service]);
+        let gone = |kind, name: &str| Change::Gone { kind, namespace: "shop".to_owned(), name: name.to_owned() };
+        for change in [gone(Kind::Service, "a"), gone(Kind::Service, "b"), gone(Kind::Service, "a")] {
+            changes.applied(change);
+        }
+        changes.applied(gone(Kind::Node, "a"));
+        changes.settle(&ClusterInputs::new("", Vec::new()));
+        let sent = receiver.try_recv().unwrap();
+        assert!(!sent.complete);
+        assert_eq!(sent.changes, [gone(Kind::Service, "a"), gone(Kind::Service, "b")]);
     }
 }

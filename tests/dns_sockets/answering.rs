@@ -120,8 +120,8 @@ impl Feed for Once {
         self.stop.cancel();
     }
 
-    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
-        Ok(())
+    fn again(&self, _: &DnsConfig) -> Result<Self, String> {
+        Err("it begins once".to_owned())
     }
 
     fn missing(&self) -> Vec<String> {

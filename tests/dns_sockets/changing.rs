@@ -127,8 +127,8 @@ impl Feed for Alternating<'_> {
         self.begun = true;
     }
 
-    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
-        Ok(())
+    fn again(&self, _: &DnsConfig) -> Result<Self, String> {
+        Err("it begins once".to_owned())
     }
 
     fn missing(&self) -> Vec<String> {

@@ -159,35 +159,24 @@ server, and what the container has no rights for. As YAML, by the names of the c
 {{- end }}
 {{- end -}}
 
-{{- /* What both forms of the DNS server are told: Corefile, DNS Service, where the last snapshot is kept. */ -}}
+{{- /* What both forms of the DNS server are told: Corefile, DNS Service. */ -}}
 {{- define "portolan.dnsArgs" -}}
 - --corefile
 - /etc/coredns/Corefile
 - --dns-service
 - {{ .Values.dns.service }}
-- --dns-snapshot-file={{ if .Values.dns.snapshot }}/var/lib/portolan/names{{ end }}
 {{- end -}}
 
 {{- define "portolan.dnsVolumeMounts" -}}
 - name: corefile
   mountPath: /etc/coredns
   readOnly: true
-{{- if .Values.dns.snapshot }}
-- name: names
-  mountPath: /var/lib/portolan
-{{- end }}
 {{- end -}}
 
 {{- define "portolan.dnsVolumes" -}}
 - name: corefile
   configMap:
     name: {{ .Values.dns.corefileConfigMap | default (printf "%s-dns" (include "portolan.fullname" .)) }}
-{{- if .Values.dns.snapshot }}
-# It outlives the container, not the pod: nothing of it stays on the node.
-- name: names
-  emptyDir:
-    sizeLimit: 256Mi
-{{- end }}
 {{- end -}}
 
 {{- /* The token, with a lifetime, and the API server's certificate authority. */ -}}

@@ -72,9 +72,8 @@ impl Feed for ClusterNames {
         }
     }
 
-    fn restart(&mut self, config: &DnsConfig) -> Result<(), String> {
-        *self = Self::new(self.server.clone(), config);
-        Ok(())
+    fn again(&self, config: &DnsConfig) -> Result<Self, String> {
+        Ok(Self::new(self.server.clone(), config))
     }
 
     fn missing(&self) -> Vec<String> {

@@ -22,7 +22,7 @@ const MADE_BY_ITSELF: [&str; 2] = ["default", "kube-system"];
 pub struct ManifestNames {
     input: InputArgs,
     watch: ManifestWatch,
-    /// They were never read, or not since the names began anew
+    /// They were never read
     first: bool,
     known: BTreeMap<Key, Object>,
     told: Vec<Notice>,
@@ -78,10 +78,8 @@ impl Feed for ManifestNames {
         names.synced();
     }
 
-    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
-        self.first = true;
-        self.known.clear();
-        Ok(())
+    fn again(&self, _: &DnsConfig) -> Result<Self, String> {
+        Ok(Self { told: self.told.clone(), ..Self::new(self.input.clone()) })
     }
 
     fn missing(&self) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -100,6 +101,7 @@ pub(super) fn run(args: &DnsArgs) -> anyhow::Result<ExitCode> {
 
 async fn begin(config: Config) -> anyhow::Result<()> {
     let stop = ended_by_signals()?;
+    raise_open_files();
     let mut settings = Settings::new(&config);
     let dns = &config.dns;
     let standalone = !config.input.manifests.is_empty();
@@ -117,6 +119,16 @@ async fn begin(config: Config) -> anyhow::Result<()> {
     info!("following the API server {server:?}");
     let mut feed = ClusterNames::new(server, &first);
     Ok(process::run(&options, &mut settings, &mut feed, stop).await?)
+}
+
+/// Lets this process have as many open files as it may: every connection and every query under way is one, and what a
+/// process begins with is often 1024.
+pub(super) fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        warn!("cannot raise the limit of open files (RLIMIT_NOFILE): {error}; many clients at a time may wait in vain");
+    }
 }
 
 /// How many threads answer UDP.

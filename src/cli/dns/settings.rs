@@ -47,7 +47,7 @@ impl Source for Settings {
         };
         // What is wrong counts as a content, too: it is told once. The file's hash would miss its imports.
         let mut hasher = DefaultHasher::new();
-        format!("{read:?}").hash(&mut hasher);
+        format!("{:?}", read.as_ref().map(DnsConfig::without_places)).hash(&mut hasher);
         let hash = hasher.finish();
         if self.last.replace(hash) == Some(hash) {
             return Ok(None);
@@ -58,5 +58,30 @@ impl Source for Settings {
 
     fn version(&self) -> String {
         format!("{:016x}", self.last.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+    use crate::cli::RunArgs;
+
+    #[test]
+    fn lines_that_moved_are_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Corefile");
+        let text = ".:53 {\n forward . 192.0.2.1\n}\n";
+        std::fs::write(&path, text).unwrap();
+        let arguments = ["portolan", "--corefile", path.to_str().unwrap()];
+        let matches = RunArgs::augment_args(Command::new("portolan")).get_matches_from(arguments);
+        let (config, _) = RunArgs::from_arg_matches(&matches).unwrap().config().unwrap();
+        let mut settings = Settings::new(&config);
+        assert!(settings.read().unwrap().is_some());
+        std::fs::write(&path, format!("# Ours\n\n{text}")).unwrap();
+        assert!(settings.read().unwrap().is_none());
+        std::fs::write(&path, text.replace("2.1", "2.2")).unwrap();
+        assert!(settings.read().unwrap().is_some());
     }
 }

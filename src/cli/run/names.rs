@@ -1,12 +1,12 @@
 //! Names on this node: fed by the loop, after the kernel took what they lead to.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::super::dns::{ManifestNames, Settings, workers};
+use super::super::dns::{self, ManifestNames, Settings, workers};
 use crate::{
     config::{Config, dns::DnsConfig},
     dns::{
@@ -15,11 +15,25 @@ use crate::{
         redirect::{Numbers, RedirectMarks},
     },
     reconcile::Committed,
-    source::kube::Change,
+    source::kube::{Change, Kind},
 };
 
 /// The pause before a configuration that could not be used at the start is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// What an agent does not change while it runs.
+const RESTART: &str = "takes a restart of the agent";
+
+/// The kinds that names are made of at least.
+const BASE: [Kind; 3] = [Kind::Namespace, Kind::Service, Kind::EndpointSlice];
+
+/// What is followed for names. A configuration that cannot be read now may be mended before the agent is started again,
+/// and one without the cluster's names may get them.
+pub fn kinds(config: &Config) -> BTreeSet<Kind> {
+    // What is wrong with it is told when it is read to be used.
+    let wanted = Settings::new(config).peek().map(|config| dns::kinds(&config)).unwrap_or_default();
+    wanted.into_iter().chain(BASE).collect()
+}
 
 /// The marks of the redirect have bits of their own.
 ///
@@ -38,7 +52,9 @@ pub fn check_marks(config: &Config) -> anyhow::Result<()> {
 /// Answers until `stop`. A configuration that cannot be used costs names on this node, which the DNS Service answers
 /// meanwhile, and nothing else.
 pub async fn answer(config: Config, metrics: Arc<DnsMetrics>, mut feed: impl Feed, stop: CancellationToken) {
-    let snapshot_file = config.dns.dns_snapshot_file.0.clone().filter(|_| config.input.manifests.is_empty());
+    // The redirect waits for names that are complete, and the Service's endpoints answer meanwhile: what was known once
+    // would be told to nobody.
+    let snapshot_file = None;
     let options = Options { workers: workers(&config.dns), snapshot_file, redirect: Some(Numbers::default()), metrics };
     loop {
         let mut settings = Settings::new(&config);
@@ -57,13 +73,16 @@ pub async fn answer(config: Config, metrics: Arc<DnsMetrics>, mut feed: impl Fee
 /// Objects from the API server.
 pub struct ClusterFeed {
     receiver: mpsc::UnboundedReceiver<Committed>,
+    /// What is followed
+    kinds: BTreeSet<Kind>,
     next: Vec<Committed>,
     complete: bool,
 }
 
 impl ClusterFeed {
-    pub fn new(receiver: mpsc::UnboundedReceiver<Committed>) -> Self {
-        Self { receiver, next: Vec::new(), complete: false }
+    /// Changes of objects of these kinds.
+    pub fn new(receiver: mpsc::UnboundedReceiver<Committed>, kinds: BTreeSet<Kind>) -> Self {
+        Self { receiver, kinds, next: Vec::new(), complete: false }
     }
 }
 
@@ -90,10 +109,23 @@ impl Feed for ClusterFeed {
         }
     }
 
-    fn restart(&mut self, _: &DnsConfig) -> Result<(), String> {
-        Err("it chooses other objects for names (namespaces, labels, the DNS Service, `pods verified`), which takes a \
-             restart of the agent"
-            .to_owned())
+    fn again(&self, _: &DnsConfig) -> Result<Self, String> {
+        Err(format!(
+            "it chooses other objects for names (namespaces, labels, the DNS Service, `pods verified`, another block with \
+             `kubernetes`), which {RESTART}"
+        ))
+    }
+
+    fn suffices(&self, config: &DnsConfig) -> Result<(), String> {
+        let lacking: Vec<&str> = dns::kinds(config).difference(&self.kinds).map(|kind| kind.name()).collect();
+        match lacking.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "names are to be made of {}s, which are not followed since the configuration could not be read at the \
+                 start or said otherwise; to follow them {RESTART}",
+                lacking.join("s, ")
+            )),
+        }
     }
 
     fn missing(&self) -> Vec<String> {
@@ -125,13 +157,35 @@ impl Feed for ManifestFeed {
         self.manifests.apply(names);
     }
 
-    fn restart(&mut self, config: &DnsConfig) -> Result<(), String> {
-        // Everything is there already.
-        self.committed.mark_changed();
-        self.manifests.restart(config)
+    fn again(&self, config: &DnsConfig) -> Result<Self, String> {
+        let mut committed = self.committed.clone();
+        // What the kernel holds is there already.
+        if *committed.borrow() > 0 {
+            committed.mark_changed();
+        }
+        Ok(Self { manifests: self.manifests.again(config)?, committed })
     }
 
     fn missing(&self) -> Vec<String> {
         self.manifests.missing()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::dns::corefile::parse;
+
+    #[test]
+    fn names_of_what_is_not_followed_are_refused() {
+        let (_, receiver) = mpsc::unbounded_channel();
+        let feed = ClusterFeed::new(receiver, BASE.into());
+        let config = |pods: &str| {
+            let text = format!(".:53 {{\n kubernetes cluster.local {{\n pods {pods}\n}}\n}}\n");
+            parse(&text, "Corefile", &|_| None, &|_| Err("nothing".to_owned())).unwrap().0
+        };
+        assert_eq!(feed.suffices(&config("insecure")), Ok(()));
+        let reason = feed.suffices(&config("verified")).unwrap_err();
+        assert!(reason.contains("Pods") && reason.contains(RESTART), "{reason}");
     }
 }

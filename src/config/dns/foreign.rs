@@ -12,7 +12,7 @@ use super::Name;
 use crate::config::Place;
 
 /// `cache`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CacheOptions {
     /// Zones; empty for those of the block
     pub zones: Vec<Name>,
@@ -80,7 +80,7 @@ pub enum Policy {
 }
 
 /// `forward`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardOptions {
     /// Where it stands
     pub place: Option<Place>,

@@ -50,6 +50,18 @@ pub struct DnsConfig {
     pub servers: Vec<ServerBlock>,
 }
 
+impl DnsConfig {
+    /// The same, without where it is written: what moved only has not changed.
+    pub fn without_places(&self) -> Self {
+        let mut config = self.clone();
+        for server in &mut config.servers {
+            server.place = None;
+            server.forwards.iter_mut().for_each(|forward| forward.place = None);
+        }
+        config
+    }
+}
+
 /// One server block.
 #[derive(Clone, Debug)]
 pub struct ServerBlock {

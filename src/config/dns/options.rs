@@ -140,7 +140,8 @@ pub struct DnsOptions {
     )]
     pub dns_cache_size: u64,
 
-    /// Where the last names are kept, for a start while the API server is away; empty is off
+    /// Where the last names are kept, for a start while the API server is away; empty is off. Not with --dns=local: until
+    /// a node knows all names the DNS Service's endpoints answer
     #[arg(
         long,
         value_name = "PATH",

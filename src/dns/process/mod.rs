@@ -45,11 +45,21 @@ pub trait Feed {
     /// Brings what is new into the names, and says when they are complete.
     fn apply(&mut self, names: &mut Names);
 
-    /// Forgets what was told: other names begin empty, for this configuration.
+    /// Another one that begins at the beginning, for the names of this configuration. This one goes on.
     ///
     /// # Errors
     /// Why that cannot be done, for the log.
-    fn restart(&mut self, config: &DnsConfig) -> Result<(), String>;
+    fn again(&self, config: &DnsConfig) -> Result<Self, String>
+    where
+        Self: Sized;
+
+    /// Whether everything is followed that a configuration's names are made of.
+    ///
+    /// # Errors
+    /// What is not, for the log.
+    fn suffices(&self, _config: &DnsConfig) -> Result<(), String> {
+        Ok(())
+    }
 
     /// What is not complete yet, in words.
     fn missing(&self) -> Vec<String>;

@@ -13,7 +13,6 @@ use super::responder::Group;
 use crate::{
     config::dns::{DnsConfig, Name},
     dns::{
-        names::Snapshots,
         redirect::{
             Answering, DNS_PORT, Ending, Inputs, Keeper, Later, Numbers, RedirectMarks, SelfQuery, Service, States,
             probe, sockets,
@@ -56,15 +55,11 @@ impl Node {
         Ok(Self { keeper: Keeper::start(inputs)?, addresses, ready, zone, open })
     }
 
-    /// Says what is known now.
-    pub fn follow(&self, config: &DnsConfig, snapshots: &Snapshots, state: State) {
-        let mut addresses: Vec<IpAddr> =
-            snapshots.iter().flat_map(|(_, snapshot)| snapshot.dns_addresses()).copied().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+    /// Says what is known now: the addresses that are to be redirected, and how much of the names.
+    pub fn follow(&self, config: &DnsConfig, addresses: &[IpAddr], state: State) {
         let set = |old: &mut Vec<IpAddr>| {
             *old != addresses && {
-                *old = addresses.clone();
+                *old = addresses.to_vec();
                 true
             }
         };
@@ -79,11 +74,6 @@ impl Node {
                 true
             }
         });
-    }
-
-    /// The addresses that are to be redirected.
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        self.addresses.borrow().clone()
     }
 
     /// How each address stands.

@@ -4,9 +4,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    task::{JoinHandle, spawn_blocking},
+};
 use tracing::{info, warn};
 
 use super::STALE_LIMIT;
@@ -21,27 +25,21 @@ use crate::{
 /// The file is written at most this often.
 pub const PAUSE: Duration = Duration::from_secs(30);
 
+/// Names that do not change are written again after this time, so that their age in the file is that of what was known.
+const AGAIN: Duration = Duration::from_secs(600);
+
 /// One file for each block that has names: `PATH`, and `PATH.N` for further ones.
 pub struct SnapshotFile {
     path: PathBuf,
-    /// What was written last
-    generation: u64,
+    /// What was written last, and when; locked while something is written
+    last: Arc<Mutex<Option<(u64, Instant)>>>,
+    /// Names that do not change are written again after this time
+    again: Duration,
 }
 
 impl SnapshotFile {
     pub fn new(path: PathBuf) -> Self {
-        Self { path, generation: 0 }
-    }
-
-    fn path(&self, number: usize) -> PathBuf {
-        match number {
-            0 => self.path.clone(),
-            _ => {
-                let mut path = self.path.clone().into_os_string();
-                path.push(format!(".{number}"));
-                path.into()
-            }
-        }
+        Self { path, last: Arc::default(), again: AGAIN }
     }
 
     /// Serves what is there, if it is whole and not too old. Returns how much longer it may be served.
@@ -54,7 +52,7 @@ impl SnapshotFile {
                 snapshots.push(None);
                 continue;
             };
-            let path = self.path(number);
+            let path = numbered(&self.path, number);
             number += 1;
             let saved = match read(&path, options.clone()) {
                 Ok(saved) => saved?,
@@ -78,25 +76,53 @@ impl SnapshotFile {
         Some(left)
     }
 
-    /// Writes what is served, if it is another one than the last time and complete. May take a while.
-    pub fn write(&mut self, snapshots: &Snapshots) {
-        if snapshots.generation == self.generation {
+    /// Begins to write what is served, if it is complete and was not written lately. Does not wait: a large cluster's
+    /// names take a while, and one write at a time is enough.
+    pub fn write(&self, snapshots: Arc<Snapshots>) {
+        let Ok(last) = self.last.clone().try_lock_owned() else { return };
+        let lately = |(generation, at): (u64, Instant)| generation == snapshots.generation && at.elapsed() < self.again;
+        if !last.is_some_and(lately) {
+            start(self.path.clone(), last, snapshots);
+        }
+    }
+
+    /// Writes what is served, if it is complete, and waits until that is done.
+    pub async fn finish(&self, snapshots: Arc<Snapshots>) {
+        let last = self.last.clone().lock_owned().await;
+        // It fails only if the runtime ends.
+        let _ = start(self.path.clone(), last, snapshots).await;
+    }
+}
+
+fn start(
+    path: PathBuf,
+    mut last: OwnedMutexGuard<Option<(u64, Instant)>>,
+    snapshots: Arc<Snapshots>,
+) -> JoinHandle<()> {
+    spawn_blocking(move || {
+        if snapshots.iter().any(|(_, snapshot)| snapshot.state() != State::Synced) {
             return;
         }
         for (number, (_, snapshot)) in snapshots.iter().enumerate() {
-            if snapshot.state() != State::Synced {
-                return;
-            }
-            let path = self.path(number);
+            let path = numbered(&path, number);
             if let Err(error) = write(&path, &file::encode(snapshot, seconds_now())) {
                 warn!(
                     "cannot write the names to {}: {error}; a restart will have to wait for the lists",
                     path.display()
                 );
+                return;
             }
         }
-        self.generation = snapshots.generation;
+        *last = Some((snapshots.generation, Instant::now()));
+    })
+}
+
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    if number > 0 {
+        path.push(format!(".{number}"));
     }
+    path.into()
 }
 
 fn read(path: &Path, options: Arc<crate::config::dns::KubernetesOptions>) -> Result<Option<Saved>, String> {
@@ -139,29 +165,56 @@ mod tests {
         Names::new(&DnsConfig { servers: vec![block("one.test"), block("two.test")] })
     }
 
-    #[test]
-    fn names_come_back_whole_or_not_at_all() {
+    #[tokio::test]
+    async fn names_come_back_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("names");
-        let mut file = SnapshotFile::new(path.clone());
+        let file = SnapshotFile::new(path.clone());
         let mut before = names();
         assert_eq!(file.restore(&mut before), None, "there is none");
-        file.write(&before.served().load());
+        file.finish(before.served().load_full()).await;
         assert!(!path.exists(), "nothing is known yet");
         before.synced();
-        file.write(&before.served().load());
-        assert!(path.exists() && file.path(1).exists());
+        file.finish(before.served().load_full()).await;
+        assert!(path.exists() && numbered(&path, 1).exists());
 
         let mut after = names();
         assert!(file.restore(&mut after).is_some_and(|left| left <= STALE_LIMIT));
         assert_eq!(after.state(), State::Stale);
         assert!(after.served().load().snapshot(1).is_some());
 
-        let mut damaged = fs::read(file.path(1)).unwrap();
+        let mut damaged = fs::read(numbered(&path, 1)).unwrap();
         *damaged.last_mut().unwrap() ^= 1;
-        fs::write(file.path(1), damaged).unwrap();
+        fs::write(numbered(&path, 1), damaged).unwrap();
         let mut after = names();
         assert_eq!(file.restore(&mut after), None);
         assert_eq!(after.state(), State::Unsynced);
+    }
+
+    /// A cluster in which nothing happens is no reason to forget it.
+    #[tokio::test]
+    async fn quiet_names_stay_fresh() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names");
+        let mut file = SnapshotFile::new(path.clone());
+        let mut names = names();
+        names.synced();
+        let served = names.served().load_full();
+        // A folder in the way: it was not written, and is tried again.
+        fs::create_dir(&path).unwrap();
+        file.finish(served.clone()).await;
+        assert!(file.last.lock().await.is_none());
+        fs::remove_dir(&path).unwrap();
+        file.write(served.clone());
+        drop(file.last.lock().await);
+        assert!(path.exists());
+        fs::remove_file(&path).unwrap();
+        file.write(served.clone());
+        drop(file.last.lock().await);
+        assert!(!path.exists(), "it was written just now");
+        file.again = Duration::ZERO;
+        file.write(served);
+        drop(file.last.lock().await);
+        assert!(path.exists(), "it was written long ago");
     }
 }
