@@ -10,7 +10,7 @@ use std::{
 };
 
 use portolan::{
-    config::dns::{ApiAccess, Fallthrough, KubernetesOptions, PodNames, PtrNames},
+    config::dns::{KubernetesOptions, PodNames},
     objects::Object,
     zone::{Builder, Found, Snapshot, State, file},
 };
@@ -126,23 +126,7 @@ fn memory(line: &str) -> f64 {
 }
 
 fn options() -> KubernetesOptions {
-    KubernetesOptions {
-        zones: vec!["cluster.local".parse().unwrap()],
-        ttl: 5,
-        pods: PodNames::Insecure,
-        endpoint_pod_names: false,
-        endpoint_aliases: true,
-        namespaces: Vec::new(),
-        namespace_labels: None,
-        labels: None,
-        no_endpoints: false,
-        ignore_empty_service: false,
-        fallthrough: Fallthrough::Never,
-        ptr: PtrNames::All,
-        dns_service: ("kube-system".into(), "kube-dns".into()),
-        compat: false,
-        api: ApiAccess::default(),
-    }
+    KubernetesOptions { pods: PodNames::Insecure, ..KubernetesOptions::new(vec!["cluster.local".parse().unwrap()]) }
 }
 
 fn namespace_name(service: usize) -> String {

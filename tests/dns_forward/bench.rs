@@ -8,7 +8,7 @@ use domain::base::{
 };
 use portolan::{
     answers::{Client, Failure, Transport, query::Question},
-    config::dns::{CacheOptions, ForwardOptions, Policy, Prefetch, ServeStale, ServerBlock, Upstream},
+    config::dns::{CacheOptions, ForwardOptions, Policy, ServeStale, ServerBlock, Upstream},
     dns::{
         cache::Hit,
         forward::{ForwardStats, Forwarder, Hop, Own, Surroundings},
@@ -39,78 +39,25 @@ pub fn question(text: &str) -> Question {
 
 pub fn forward(to: &[SocketAddr]) -> ForwardOptions {
     ForwardOptions {
-        place: None,
-        from: Name::root_vec(),
-        to: to.iter().copied().map(Upstream::Address).collect(),
-        except: Vec::new(),
-        force_tcp: false,
-        prefer_udp: false,
-        expire: Duration::from_secs(10),
-        max_age: Duration::ZERO,
-        max_idle: 0,
-        read_timeout: Duration::from_secs(2),
-        max_fails: 2,
-        max_attempts: 0,
         policy: Policy::Sequential,
         health_interval: Duration::from_millis(50),
-        health_no_rec: false,
-        health_domain: Name::root_vec(),
-        max_concurrent: 0,
         failover: Vec::new(),
-        next: Vec::new(),
-        next_on_nodata: false,
-        failfast: false,
-        source: None,
+        ..ForwardOptions::new(Name::root_vec(), to.iter().copied().map(Upstream::Address).collect())
     }
 }
 
 pub fn cache() -> CacheOptions {
     CacheOptions {
-        zones: Vec::new(),
         octets: 1 << 20,
         success_ttl: (0, 3600),
         denial_ttl: (0, 1800),
-        servfail_ttl: 5,
-        disable_success: Vec::new(),
-        disable_denial: Vec::new(),
-        prefetch: Some(Prefetch { hits: 3, pause: Duration::from_secs(60), percent: 10 }),
-        stale: Some(ServeStale {
-            window: Duration::from_secs(3600),
-            wait: Duration::from_millis(100),
-            ttl: 30,
-            recheck: Duration::from_secs(30),
-        }),
+        stale: Some(ServeStale { wait: Duration::from_millis(100), ..ServeStale::default() }),
+        ..CacheOptions::default()
     }
 }
 
 pub fn block(forwards: Vec<ForwardOptions>, cache: Option<CacheOptions>) -> ServerBlock {
-    ServerBlock {
-        place: None,
-        zones: vec![Name::root_vec()],
-        port: 53,
-        bind: Vec::new(),
-        log: None,
-        errors: false,
-        health: None,
-        ready: None,
-        prometheus: None,
-        bufsize: 1232,
-        minimal: false,
-        any: false,
-        nsid: None,
-        chaos: None,
-        shuffle: false,
-        acl: Vec::new(),
-        rewrites: Vec::new(),
-        templates: Vec::new(),
-        hosts: None,
-        files: Vec::new(),
-        kubernetes: None,
-        cache,
-        detect_loops: false,
-        reload: None,
-        forwards,
-    }
+    ServerBlock { cache, forwards, ..ServerBlock::new(vec![Name::root_vec()], 53) }
 }
 
 impl Bench {

@@ -3,30 +3,14 @@
 use std::sync::Arc;
 
 use portolan::{
-    config::dns::{ApiAccess, Fallthrough, KubernetesOptions, PodNames, PtrNames},
+    config::dns::KubernetesOptions,
     objects::Object,
     zone::{Builder, Found, ServiceRecords, Snapshot, Srv, SrvOwner, SrvSet, State},
 };
 use serde_json::{Value, json};
 
 pub fn options() -> KubernetesOptions {
-    KubernetesOptions {
-        zones: vec!["cluster.local".parse().unwrap()],
-        ttl: 5,
-        pods: PodNames::Disabled,
-        endpoint_pod_names: false,
-        endpoint_aliases: true,
-        namespaces: Vec::new(),
-        namespace_labels: None,
-        labels: None,
-        no_endpoints: false,
-        ignore_empty_service: false,
-        fallthrough: Fallthrough::Never,
-        ptr: PtrNames::All,
-        dns_service: ("kube-system".into(), "kube-dns".into()),
-        compat: false,
-        api: ApiAccess::default(),
-    }
+    KubernetesOptions::new(vec!["cluster.local".parse().unwrap()])
 }
 
 pub fn with(change: impl FnOnce(&mut KubernetesOptions)) -> Builder {

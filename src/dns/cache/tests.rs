@@ -3,27 +3,11 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 use domain::base::{Rtype, iana::Class};
 
 use super::*;
-use crate::config::dns::{Prefetch, ServeStale};
 
 const NAME: &[u8] = b"\x03www\x07example\0";
 
 fn options() -> CacheOptions {
-    CacheOptions {
-        zones: Vec::new(),
-        octets: 1 << 20,
-        success_ttl: (5, 3600),
-        denial_ttl: (5, 1800),
-        servfail_ttl: 5,
-        disable_success: Vec::new(),
-        disable_denial: Vec::new(),
-        prefetch: Some(Prefetch { hits: 3, pause: Duration::from_secs(60), percent: 10 }),
-        stale: Some(ServeStale {
-            window: Duration::from_secs(3600),
-            wait: Duration::from_millis(1800),
-            ttl: 30,
-            recheck: Duration::from_secs(30),
-        }),
-    }
+    CacheOptions { octets: 1 << 20, ..CacheOptions::default() }
 }
 
 fn question() -> Question {
