@@ -6,9 +6,11 @@ mod check;
 mod cleanup;
 mod diff;
 mod dns;
+mod explain;
 mod get;
 mod input;
 mod lab;
+mod plan;
 mod render;
 mod resolve;
 mod run;
@@ -16,6 +18,8 @@ mod run_args;
 mod summary;
 mod table;
 mod takeover;
+mod top;
+mod trace;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -48,10 +52,14 @@ enum Command {
     Run(RunArgs),
     Dns(dns::DnsArgs),
     Resolve(resolve::ResolveArgs),
+    Explain(explain::ExplainArgs),
+    Trace(trace::TraceArgs),
     /// Show Services as a table
     #[command(subcommand)]
     Get(get::GetCommand),
+    Top(top::TopArgs),
     Diff(diff::DiffArgs),
+    Plan(plan::PlanArgs),
     Lab(lab::LabArgs),
     Cleanup(cleanup::CleanupArgs),
     Check(check::CheckArgs),
@@ -72,6 +80,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Dns(args) => dns::run(&args),
         Command::Resolve(args) => resolve::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Get(command) => get::run(&command),
         Command::Diff(args) => diff::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),

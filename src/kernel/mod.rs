@@ -18,6 +18,7 @@ mod memory;
 pub mod monitor;
 mod netlink;
 pub mod nft;
+pub mod observe;
 pub mod redirect;
 pub mod sysctl;
 

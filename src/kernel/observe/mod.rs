@@ -1,0 +1,11 @@
+//! Looks at a node, for those who want to know why a Service works or does not. Changes nothing.
+
+mod agent;
+mod connections;
+mod programmed;
+mod surroundings;
+
+pub use agent::agent;
+pub use connections::connections;
+pub use programmed::programmed;
+pub use surroundings::surroundings;
