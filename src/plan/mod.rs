@@ -245,9 +245,9 @@ fn service(id: &ServiceId, change: Fortune, found: Found) -> ServicePlan {
     ServicePlan { service: id.to_string(), change, impact, nodes, effects }
 }
 
-/// The worst first.
+/// The worst first, and what concerns something to dial ahead of names.
 fn finish(found: Found) -> Vec<Effect> {
     let mut effects: Vec<Effect> = found.into_iter().map(|(effect, nodes)| Effect { nodes, ..effect }).collect();
-    effects.sort_by(|a, b| b.impact.cmp(&a.impact));
+    effects.sort_by_key(|effect| (std::cmp::Reverse(effect.impact), effect.frontends.is_empty()));
     effects
 }

@@ -261,7 +261,7 @@ fn endpoints(
     let join = added.iter().map(|target| format!("{} joins", target_text(target, known)));
     let change = shortened(leave.chain(join).collect());
     let of = if clients == Clients::All { String::new() } else { format!(" of {}", who(clients)) };
-    let instead = if before == after { String::new() } else { format!(" instead of {before}") };
+    let instead = if before == after { ", as before".to_owned() } else { format!(" instead of {before}") };
     let stay = if removed.is_empty() { "" } else { ", also with what leaves, for as long as it answers" };
     let notices =
         format!("new connections{of} go to {}{instead}; established ones stay{stay}", count(after, "endpoint"));

@@ -11,6 +11,7 @@ mod comparing;
 mod configuring;
 mod following;
 mod manifests;
+mod planning;
 mod resolving;
 mod showing;
 mod takeover;

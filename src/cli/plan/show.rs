@@ -36,18 +36,21 @@ pub fn text(plan: &Plan) -> String {
 }
 
 fn line(service: &ServicePlan) -> Vec<String> {
-    let worst = service.effects.first();
     let more = match service.effects.len() {
         0 | 1 => String::new(),
         n => format!(" (+{})", n - 1),
     };
-    let notices = worst.map(|effect| effect.notices.as_str()).unwrap_or_default();
-    let who = match (service.impact, notices) {
-        (Impact::Nobody, _) => Impact::Nobody.name().to_owned() + &more,
-        (impact, notices) if notices.starts_with(impact.name()) => format!("{notices}{more}"),
-        (impact, notices) => format!("{}: {notices}{more}", impact.name()),
+    let who = match service.effects.first() {
+        Some(effect) if service.impact > Impact::Nobody => notices(effect),
+        _ => Impact::Nobody.name().to_owned(),
     };
-    vec![service.service.clone(), service.change.name().to_owned(), who]
+    vec![service.service.clone(), service.change.name().to_owned(), who + &more]
+}
+
+/// Who notices, in a word, and what: the word is left out where the sentence begins with it.
+fn notices(effect: &Effect) -> String {
+    let word = effect.impact.name();
+    if effect.notices.starts_with(word) { effect.notices.clone() } else { format!("{word}: {}", effect.notices) }
 }
 
 /// ` (on node-1)`, where not all nodes are meant.
@@ -65,5 +68,5 @@ fn tell(effect: &Effect, all: &BTreeSet<String>, text: &mut String) {
     };
     let change = effect.change.replace('\n', "\n      ");
     let _ = writeln!(text, "  - {frontends}{change}{}", on(&effect.nodes, all));
-    let _ = writeln!(text, "    {}: {}", effect.impact.name(), effect.notices);
+    let _ = writeln!(text, "    {}", notices(effect));
 }
