@@ -33,6 +33,12 @@ fn world(steps: Vec<Step>) -> World {
     world
 }
 
+/// The world on the node of another.
+fn on(other: &World, mut world: World) -> World {
+    world.node = other.node.clone();
+    world
+}
+
 fn contents(world: &World) -> Contents {
     let mut desired = Desired::default();
     desired.replace(world.clone(), common::settings());
@@ -139,7 +145,7 @@ proptest! {
     fn every_service_that_changes_is_named_and_no_other(before in common::steps(10), after in common::steps(6)) {
         let first = world(before.clone());
         let second = world([before, after].concat());
-        let second = World { node: first.node.clone(), ..second };
+        let second = on(&first, second);
         let difference = compare_node(old(&first), new(&second));
         prop_assert_eq!(named(&difference), differing(&contents(&first), &contents(&second)));
         prop_assert!(difference.services.values().all(|(_, effects)| effects.iter().all(|e| !e.notices.is_empty())));
@@ -149,7 +155,7 @@ proptest! {
     #[test]
     fn whoever_loses_a_service_is_told_to_be_interrupted(before in common::steps(10), after in common::steps(6)) {
         let first = world(before.clone());
-        let second = World { node: first.node.clone(), ..world([before, after].concat()) };
+        let second = on(&first, world([before, after].concat()));
         let difference = compare_node(old(&first), new(&second));
         let (held, wanted) = (contents(&first), contents(&second));
         let (was, is) = (served(&held), served(&wanted));

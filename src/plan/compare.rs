@@ -93,3 +93,90 @@ fn affinity(old: &FrontendView, new: &FrontendView) -> Vec<Change> {
     }
     changes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::{DeadEnd, Policy};
+
+    fn targets(last: &[u8]) -> BTreeSet<Target> {
+        last.iter().map(|n| Target { address: [10, 1, 0, *n].into(), port: 8080 }).collect()
+    }
+
+    fn view(policy: Policy, all: &[u8], local: &[u8]) -> FrontendView {
+        let dead_end = (all.is_empty() && local.is_empty()).then_some(DeadEnd::Refuse);
+        FrontendView {
+            policy: Some(policy),
+            all: targets(all),
+            local: targets(local),
+            dead_end,
+            ..FrontendView::default()
+        }
+    }
+
+    fn ranges(texts: &[&str]) -> Vec<IpRange> {
+        texts.iter().map(|text| IpRange::from(text.parse::<ipnet::IpNet>().unwrap())).collect()
+    }
+
+    #[test]
+    fn with_a_local_policy_there_are_two_kinds_of_clients() {
+        let (old, new) = (view(Policy::ExternalLocal, &[1, 2], &[1]), view(Policy::ExternalLocal, &[2], &[]));
+        let new = FrontendView { dead_end: Some(DeadEnd::Drop), ..new };
+        let found = changes(&old, &new, None);
+        assert_eq!(
+            found,
+            [
+                Change::Endpoints {
+                    clients: Clients::Inside,
+                    added: targets(&[]),
+                    removed: targets(&[1]),
+                    before: 2,
+                    after: 1
+                },
+                Change::Fate(Clients::Outside, Fate::Served(targets(&[1])), Fate::Dropped),
+            ]
+        );
+        let all = view(Policy::Internal, &[], &[]);
+        let one = view(Policy::Internal, &[1], &[]);
+        assert_eq!(changes(&all, &one, None), [Change::Fate(Clients::All, Fate::Refused, Fate::Served(targets(&[1])))]);
+    }
+
+    #[test]
+    fn udp_flows_stay_with_endpoints_that_still_serve() {
+        let (old, new) = (view(Policy::Internal, &[1, 2], &[]), view(Policy::Internal, &[1], &[]));
+        assert_eq!(moved_flows(&old, &new, &targets(&[1, 2])), None, "2 is terminating, and still answers");
+        assert_eq!(moved_flows(&old, &new, &targets(&[1])), Some(Change::FlowsMove(targets(&[2]), true)));
+        let nobody = view(Policy::Internal, &[], &[]);
+        assert_eq!(moved_flows(&old, &nobody, &targets(&[])), Some(Change::FlowsMove(targets(&[1, 2]), false)));
+    }
+
+    #[test]
+    fn source_ranges_grow_and_shrink() {
+        let change = |old: &[&str], new: &[&str]| sources(Some(&ranges(old)), Some(&ranges(new)));
+        let sources = |closed: &[&str], opened: &[&str], now: &[&str]| {
+            Some(Change::Sources { closed: ranges(closed), opened: ranges(opened), now: ranges(now) })
+        };
+        assert_eq!(change(&["10.0.0.0/8"], &["10.0.0.0/8"]), None);
+        assert_eq!(change(&["10.0.0.0/8"], &["10.1.0.0/16"]), sources(&["10.0.0.0/8"], &[], &["10.1.0.0/16"]));
+        assert_eq!(change(&["10.1.0.0/16"], &["10.0.0.0/8"]), sources(&[], &["10.0.0.0/8"], &["10.0.0.0/8"]));
+        assert_eq!(
+            change(&["10.1.0.0/16"], &["192.0.2.0/24"]),
+            sources(&["10.1.0.0/16"], &["192.0.2.0/24"], &["192.0.2.0/24"])
+        );
+    }
+
+    #[test]
+    fn memory_is_lost_by_who_is_served_and_remembered() {
+        let remembering = |group: &str, seconds, all: &[u8]| FrontendView {
+            affinity: Some((group.into(), seconds)),
+            ..view(Policy::Internal, all, &[])
+        };
+        let old = remembering("shop/web/tcp", 60, &[1, 2]);
+        let found = |new: &FrontendView| affinity(&old, new);
+        assert_eq!(found(&remembering("shop/web/tcp", 60, &[2, 3])), [Change::Forgotten(targets(&[1]))]);
+        assert_eq!(found(&remembering("shop/web/tcp", 90, &[1, 2])), [Change::Affinity(Some(60), Some(90))]);
+        assert_eq!(found(&remembering("shop/web/tcp/http", 60, &[1, 2])), [Change::ForgottenAll]);
+        assert_eq!(found(&view(Policy::Internal, &[1, 2], &[])), [Change::Affinity(Some(60), None)]);
+        assert_eq!(found(&view(Policy::Internal, &[], &[])), []);
+    }
+}

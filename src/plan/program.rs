@@ -107,8 +107,13 @@ pub(super) fn effects(old: &ProgramText, new: &ProgramText, remembering: usize) 
     if !replaced {
         return Vec::new();
     }
-    if old.fingerprints.as_ref().is_some_and(BTreeMap::is_empty) {
-        return vec![effect(Impact::Nobody, "the program is written".to_owned(), "there was none".to_owned())];
+    let is_absent = |side: &ProgramText| side.fingerprints.as_ref().is_some_and(BTreeMap::is_empty);
+    if is_absent(old) {
+        return vec![effect(Impact::Nobody, "the program is written".to_owned(), "nobody: there was none".to_owned())];
+    }
+    if is_absent(new) {
+        let notices = "everybody whom it serves; see the Services".to_owned();
+        return vec![effect(Impact::NewConnections, "there is no program any more".to_owned(), notices)];
     }
     let mut effects = vec![replacement(remembering)];
     for ((family, chain), lines) in chains.into_iter().flatten() {

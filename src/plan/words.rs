@@ -158,7 +158,10 @@ pub fn node_row(difference: &Difference) -> Effect {
     let pods = difference.what.starts_with("pod range");
     let (impact, notices) = match (pods, difference.missing) {
         (true, true) => (Impact::NewConnections, "clients in it keep their address at cluster IPs"),
-        (true, false) => (Impact::NewConnections, "clients in it are hidden behind the node at cluster IPs"),
+        (true, false) => (
+            Impact::NewConnections,
+            "clients in it are hidden behind the node at cluster IPs, unless known as Pods otherwise",
+        ),
         (false, true) => (Impact::NewConnections, "addresses in it that no Service has are dropped"),
         (false, false) => (Impact::Nobody, "addresses in it that no Service has are left to the routes"),
     };

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{
     manifests::{NODE, service, web},
-    sandbox::{PORTOLAN, Ran, Sandbox, project},
+    sandbox::{PORTOLAN, Ran, Sandbox, feed, project},
 };
 
 /// A folder for the files of a test, and the program run in the project's folder. No kernel is asked.
@@ -80,6 +80,8 @@ fn exit_codes_are_for_pipelines() {
         assert!(ran.stderr.contains("/nonexistent"), "{ran:#?}");
     }
     files.portolan(&["plan", &old]).expect(2);
+    let ran = files.plan("-", "-", &[]).expect(2);
+    assert!(ran.stderr.contains("standard input (-) can be one side only"), "{ran:#?}");
 }
 
 #[test]
@@ -136,10 +138,15 @@ fn a_ruleset_stands_for_its_manifests() {
     assert!(ran.stdout.contains("ip chain internal:\n"), "{ran:#?}");
     assert!(ran.stdout.ends_with("No Service changes, but the node's own rules do\n"), "{ran:#?}");
     // Of which node it is, nobody can tell.
-    let ran = files.plan(&held, new, &["--node", ""]);
-    assert_eq!(ran.code, 2, "{ran:#?}");
     let ran = files.plan(&held, new, &[]).expect(2);
     assert!(ran.stderr.contains("--node whether of node-1, node-2"), "{ran:#?}");
+    let piped = {
+        let state = files.0.path().join("state");
+        let mut command = Command::new(PORTOLAN);
+        command.args(["plan", "-", new, "--node", "node-1", "--state-dir", state.to_str().unwrap()]);
+        feed(command.current_dir(project("")), &fs::read_to_string(&held).unwrap()).expect(1)
+    };
+    assert!(piped.stdout.contains("10.244.2.12:8080 (kubia-d) joins"), "{piped:#?}");
     let text = files.write("held.nft", &files.portolan(&["render", "-f", new, "--node", "node-1"]).expect(0).stdout);
     let ran = files.plan(&text, new, &node).expect(2);
     assert!(ran.stderr.contains("portolan render -o json"), "{ran:#?}");

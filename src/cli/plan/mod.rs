@@ -13,7 +13,7 @@ use crate::{
     kernel::{DataPlane, NetlinkDataPlane},
     model::{Family, Severity},
     plan::{Impact, NewSide, OldSide, Plan, ProgramText, compare_node, name_changes},
-    source::allocations::AllocationStore,
+    source::{allocations::AllocationStore, manifests::STDIN},
     tables::Program,
 };
 use sides::{Cluster, Given, Nodes};
@@ -24,13 +24,13 @@ Examples:
   portolan plan before/ after/ --fail-on interrupted       fail only if somebody who is served now will not be
   portolan plan live manifests/ --node node-1              what `portolan apply` would mean on this node
   portolan plan --old base/ prod/ --new base2/ prod/       several paths a side
-  old/portolan render -f m/ --node node-1 -o json >old.json
-  portolan plan old.json m/ --node node-1                  what another version of Portolan means";
+  old/portolan render -f m/ --node node-1 -o json | portolan plan - m/ --node node-1
+                                                           what another version of Portolan means";
 
 /// Say what a change means to clients before it is made: which Services change, how, and who notices.
 ///
-/// OLD and NEW are manifests (a file, a folder, or - for standard input), a ruleset as `portolan render -o json` or
-/// `nft -j list ruleset` prints it, or the word `live` for what this node's kernel holds. Manifests are planned for all
+/// OLD and NEW are manifests (a file or a folder), a ruleset as `portolan render -o json` or `nft -j list ruleset` prints
+/// it, either of them from standard input (-), or the word `live` for what this node's kernel holds. Manifests are planned for all
 /// nodes that have a Node object on both sides, or for --node; a ruleset and `live` are those of one node. What manifests
 /// leave open is allocated for OLD first, then for NEW, so that a Service that stays keeps its addresses. Nothing is
 /// written.
@@ -93,8 +93,13 @@ fn shown(arg: Arg) -> Arg {
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let paths = |one: &Option<PathBuf>, several: &[PathBuf]| one.iter().chain(several).cloned().collect::<Vec<_>>();
-    let old = Given::read(&paths(&args.old, &args.older)).context("OLD")?;
-    let new = Given::read(&paths(&args.new, &args.input.manifests)).context("NEW")?;
+    let (old, new) = (paths(&args.old, &args.older), paths(&args.new, &args.input.manifests));
+    let from_stdin = |paths: &[PathBuf]| paths.contains(&PathBuf::from(STDIN));
+    if from_stdin(&old) && from_stdin(&new) {
+        bail!("standard input (-) can be one side only");
+    }
+    let old = Given::read(&old).context("OLD")?;
+    let new = Given::read(&new).context("NEW")?;
     let mut allocations = AllocationStore::new(&args.input.state_dir).load()?;
     let own_name = node_name(&args.node);
     let old = old.complete(&args.input, &own_name, &mut allocations);

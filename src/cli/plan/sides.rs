@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,6 +24,9 @@ use crate::{
 
 /// The word for what this node's kernel holds.
 const LIVE: &str = "live";
+
+/// A listing begins with its only field. What stands further down in a text is something else of that name.
+const MOST_BEFORE_THE_LIST: usize = 16;
 
 /// What a side is made of; `T` are manifests, as read or completed.
 pub enum Given<T> {
@@ -69,16 +72,22 @@ impl Given<(String, Manifests)> {
         if paths == [Path::new(LIVE)] && !Path::new(LIVE).exists() {
             return Ok(Given::Live);
         }
-        for path in paths {
-            if let Some(listing) = ruleset(path)? {
-                if paths.len() > 1 {
-                    bail!("{} is a ruleset: it is a side by itself, and takes no other path beside it", path.display());
-                }
-                for stranger in &listing.state.strangers {
-                    warn!("{}: {stranger} is nothing that this version knows; it is left out", path.display());
-                }
-                return Ok(Given::Ruleset(Box::new(listing)));
+        if let [only] = paths
+            && only == Path::new(STDIN)
+        {
+            let text = io::read_to_string(io::stdin()).context("cannot read standard input")?;
+            return Ok(match listing(only, &text)? {
+                Some(listing) => Given::Ruleset(Box::new(listing)),
+                None => Given::Objects((STDIN.to_owned(), manifests::read_text(only, &text))),
+            });
+        }
+        for path in paths.iter().filter(|path| path.is_file()) {
+            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let Some(listing) = listing(path, &String::from_utf8_lossy(&bytes))? else { continue };
+            if paths.len() > 1 {
+                bail!("{} is a ruleset: it is a side by itself, and takes no other path beside it", path.display());
             }
+            return Ok(Given::Ruleset(Box::new(listing)));
         }
         let said: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         Ok(Given::Objects((said.join(", "), manifests::read(paths)?)))
@@ -108,21 +117,20 @@ impl Given<(String, Manifests)> {
     }
 }
 
-/// The ruleset in a file, if that is what it holds.
-fn ruleset(path: &Path) -> anyhow::Result<Option<Listing>> {
-    if path == Path::new(STDIN) || !path.is_file() {
-        return Ok(None);
-    }
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let Ok(text) = String::from_utf8(bytes) else { return Ok(None) };
-    let beginning = text.trim_start().get(..200).unwrap_or(text.trim_start());
-    if beginning.starts_with("table ip ") || beginning.starts_with("table ip6 ") {
+/// The ruleset that a text is, if it is one; `path` is where it was read.
+fn listing(path: &Path, text: &str) -> anyhow::Result<Option<Listing>> {
+    let text = text.trim_start();
+    if text.starts_with("table ip ") || text.starts_with("table ip6 ") {
         bail!("{} is a ruleset in nft's own language; `portolan render -o json` prints one to compare", path.display());
     }
-    if !(beginning.starts_with('{') && beginning.contains("\"nftables\"")) {
+    let head = text.find("\"nftables\"").is_some_and(|at| at < MOST_BEFORE_THE_LIST);
+    if !(text.starts_with('{') && head) {
         return Ok(None);
     }
-    let listing = read_nft_json(&text).with_context(|| format!("cannot use the ruleset in {}", path.display()))?;
+    let listing = read_nft_json(text).with_context(|| format!("cannot use the ruleset in {}", path.display()))?;
+    for stranger in &listing.state.strangers {
+        warn!("{}: {stranger} is nothing that this version knows; it is left out", path.display());
+    }
     Ok(Some(listing))
 }
 
