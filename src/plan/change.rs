@@ -55,8 +55,10 @@ pub enum Change {
         /// UDP
         udp: bool,
     },
-    /// The frontend goes to another Service
-    TakenBy(ServiceId),
+    /// The frontend goes to another Service; whether somebody was served
+    TakenBy(ServiceId, bool),
+    /// The Service asks for the frontend, which another one has
+    Contested(ServiceId),
     /// The frontend comes from another Service
     TakenFrom(ServiceId, Fate),
     /// Clients get another fate, and one of the two is no service

@@ -75,7 +75,7 @@ pub fn compare_node(old: OldSide, new: NewSide) -> NodeDifference {
             difference.services.insert(id.clone(), (comparison.fortune(&id), effects));
         }
     }
-    difference.node = comparison.node(&changed);
+    difference.node = comparison.node();
     difference
 }
 
@@ -102,10 +102,16 @@ fn new_side(old: &mut Side, new: NewSide) -> (Side, Changes) {
     match new {
         NewSide::Wanted { world, settings, refused, incomplete } => {
             let program = program_text(&settings);
-            let mut desired = Desired::default();
+            // On a node that has the inputs of the old side, or that finds out what it has.
+            let running = old.desired.clone().filter(|_| !incomplete);
+            let is_running = running.is_some();
+            let mut desired = running.unwrap_or_default();
             desired.keep(refused);
             desired.replace(*world, settings);
-            let work = desired.take_over(&mut old.contents, incomplete);
+            let work = match is_running {
+                true => desired.work(&old.contents),
+                false => desired.take_over(&mut old.contents, incomplete),
+            };
             let mut contents = old.contents.clone();
             contents.accept(work.changes.clone());
             let serving = work.udp.into_iter().map(|(frontend, serving)| (frontend, serving.targets)).collect();
@@ -224,9 +230,11 @@ impl<'a> Comparison<'a> {
         if rows_differ {
             let kinds = self.kinds(id);
             for (frontend, change) in self.frontends(id) {
-                let node_port = kinds.get(&frontend) == Some(&FrontendKind::NodePort);
-                let placed = if node_port { Placed::NodePort(frontend) } else { Placed::At(frontend) };
-                found.entry(change).or_default().insert(placed);
+                found.entry(change).or_default().insert(placed(frontend, kinds.get(&frontend)));
+            }
+            for (frontend, owner) in self.contested(id) {
+                let placed = placed(frontend, kinds.get(&frontend));
+                found.entry(Change::Contested(owner)).or_default().insert(placed);
             }
             if let (Some(old), Some(new)) = (self.old.object(id), self.new.object(id)) {
                 general.extend(numbers(old, new));
@@ -274,7 +282,7 @@ impl<'a> Comparison<'a> {
                 let taken =
                     self.new.held(owner).map(frontends).unwrap_or_default().remove(frontend).unwrap_or_default();
                 let flows = self.serving(frontend).and_then(|serving| moved_flows(old, &taken, &serving));
-                [Change::TakenBy(owner.clone())].into_iter().chain(flows).collect()
+                [Change::TakenBy(owner.clone(), old.is_served())].into_iter().chain(flows).collect()
             }
             None => {
                 let udp = frontend.protocol == Protocol::Udp;
@@ -303,12 +311,22 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Frontends that the Service newly asks for in vain. One that it had is told as taken.
+    fn contested(&self, id: &ServiceId) -> Vec<(Frontend, ServiceId)> {
+        let lost = |side: &Side| side.plan(id).map(|plan| plan.lost).unwrap_or_default();
+        let before: BTreeSet<Frontend> = lost(self.old).into_iter().map(|lost| lost.frontend).collect();
+        let had = views(self.old.held(id));
+        let is_new = |frontend: &Frontend| !before.contains(frontend) && !had.contains_key(frontend);
+        lost(self.new).into_iter().filter(|l| is_new(&l.frontend)).map(|l| (l.frontend, l.owner)).collect()
+    }
+
     /// What each frontend is to the Service.
     fn kinds(&self, id: &ServiceId) -> BTreeMap<Frontend, FrontendKind> {
         let mut kinds = BTreeMap::new();
         for plan in [self.old.plan(id), self.new.plan(id)].into_iter().flatten() {
             let frontends = plan.ports.iter().flat_map(|port| &port.frontends);
             kinds.extend(frontends.map(|frontend| (frontend.frontend, frontend.kind)));
+            kinds.extend(plan.lost.iter().map(|lost| (lost.frontend, lost.kind)));
         }
         kinds
     }
@@ -330,20 +348,43 @@ impl<'a> Comparison<'a> {
     }
 
     /// What concerns no single Service.
-    fn node(&self, changed: &Changes) -> Vec<Effect> {
+    fn node(&self) -> Vec<Effect> {
         let remembers = self.old.contents.owners().filter(|owner| {
             let rows = self.old.contents.rows(owner);
             rows.is_some_and(|rows| !rows.groups.is_empty())
         });
         let mut effects = program::effects(&self.old.program, &self.new.program, remembers.count());
-        let rows = |side: &Side, owner| side.contents.rows(owner).cloned().unwrap_or_default();
-        let found = differences(&rows(self.old, &Owner::Node), &rows(self.new, &Owner::Node));
+        let found = differences(&node_rows(&self.old.contents), &node_rows(&self.new.contents));
         effects.extend(found.iter().map(words::node_row));
-        if changed.contains_key(&Owner::Stray) {
+        if stray_rows(&self.old.contents) != stray_rows(&self.new.contents) {
             effects.push(words::strays());
         }
         effects
     }
+}
+
+fn placed(frontend: Frontend, kind: Option<&FrontendKind>) -> Placed {
+    if kind == Some(&FrontendKind::NodePort) { Placed::NodePort(frontend) } else { Placed::At(frontend) }
+}
+
+fn is_of_the_node(element: &Element) -> bool {
+    matches!(element, Element::Pods(_) | Element::ServiceNetwork(_))
+}
+
+/// The node's own rows; where they were found, they bear no name.
+fn node_rows(contents: &Contents) -> Rows {
+    let mut rows = own(contents.rows(&Owner::Node));
+    let found = contents.rows(&Owner::Stray).into_iter().flat_map(|rows| &rows.elements);
+    rows.elements.extend(found.filter(|element| is_of_the_node(element)).cloned());
+    rows.normalise();
+    rows
+}
+
+/// Rows that belong to nobody.
+fn stray_rows(contents: &Contents) -> Rows {
+    let mut rows = own(contents.rows(&Owner::Stray));
+    rows.elements.retain(|element| !is_of_the_node(element));
+    rows
 }
 
 fn own(rows: Option<&Rows>) -> Rows {

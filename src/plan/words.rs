@@ -8,7 +8,7 @@ use std::{
 use super::{Change, Clients, Effect, Fate, Impact, Placed};
 use crate::{
     compile::Use,
-    model::{Family, IpRange, Notice, Target},
+    model::{Family, IpRange, Notice, ServiceId, Target},
     tables::{Difference, Policy},
 };
 
@@ -29,10 +29,11 @@ pub fn effect(change: &Change, frontends: Vec<String>, known: &Known) -> Effect 
     let (impact, change, notices) = match change {
         Change::Appears(clients, fate) => appears(*clients, fate),
         Change::Vanishes { served, udp } => vanishes(*served, *udp),
-        Change::TakenBy(owner) => (
-            Impact::Interrupted,
-            format!("goes to Service {owner}, which has the stronger claim"),
-            "new connections reach another Service's endpoints; established ones stay".to_owned(),
+        Change::TakenBy(owner, served) => taken(owner, *served),
+        Change::Contested(owner) => (
+            Impact::Nobody,
+            format!("belongs to Service {owner}, which came first"),
+            format!("nobody: it is not served; whoever dials it reaches {owner}"),
         ),
         Change::TakenFrom(owner, fate) => {
             let to = format!("new connections {}; established ones stay with {owner}", outcome(fate));
@@ -219,6 +220,17 @@ fn appears(clients: Clients, fate: &Fate) -> (Impact, String, String) {
         some => format!("new connections of {}", who(some)),
     };
     (impact_of(fate), "begins to answer".to_owned(), format!("{said} {}", outcome(fate)))
+}
+
+fn taken(owner: &ServiceId, served: bool) -> (Impact, String, String) {
+    let change = format!("goes to Service {owner}, which has the stronger claim");
+    match served {
+        true => {
+            let notices = "new connections reach another Service's endpoints; established ones stay";
+            (Impact::Interrupted, change, notices.to_owned())
+        }
+        false => (Impact::Nobody, change, "nobody: nobody was served".to_owned()),
+    }
 }
 
 fn vanishes(served: bool, udp: bool) -> (Impact, String, String) {
