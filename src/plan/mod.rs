@@ -4,16 +4,19 @@
 //! `compile` add what rows do not say: what an address is to its Service, which Pod an endpoint is, why one is not used.
 //! Nothing is decided here. Pure.
 //!
-//! `node` compares two sides on one node, `view` reads rows frontend by frontend, `compare` finds what changes, `change`
-//! says what that can be, `words` tells it, and this file puts the nodes of a cluster together.
+//! `node` works out the two sides of one node, `comparison` goes through their Services, `view` reads rows frontend by
+//! frontend, `compare` finds what changes for one, `change` says what that can be, `words` tells it, and this file puts
+//! the nodes of a cluster together.
 
 mod change;
 mod compare;
+mod comparison;
 mod names;
 mod node;
 mod program;
 mod view;
 mod words;
+mod words_of_names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
