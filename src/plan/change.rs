@@ -62,7 +62,16 @@ pub enum Change {
     /// The frontend comes from another Service
     TakenFrom(ServiceId, Fate),
     /// Clients get another fate, and one of the two is no service
-    Fate(Clients, Fate, Fate),
+    Fate {
+        /// Whose
+        clients: Clients,
+        /// Before
+        old: Fate,
+        /// After
+        new: Fate,
+        /// UDP: of its flows, [`Change::FlowsMove`] tells
+        udp: bool,
+    },
     /// Other endpoints, for clients that are served before and after
     Endpoints {
         /// Whose
@@ -75,6 +84,8 @@ pub enum Change {
         before: usize,
         /// How many there are
         after: usize,
+        /// UDP: of its flows, [`Change::FlowsMove`] tells
+        udp: bool,
     },
     /// UDP flows to these endpoints are deleted; whether a new packet finds another endpoint
     FlowsMove(BTreeSet<Target>, bool),

@@ -8,7 +8,7 @@ use crate::model::{IpRange, Target};
 /// What changes for those who dial a frontend that is the Service's before and after. `serving` are the endpoints that
 /// UDP flows may stay with, for a UDP frontend.
 pub fn changes(old: &FrontendView, new: &FrontendView, serving: Option<&BTreeSet<Target>>) -> Vec<Change> {
-    let mut changes = fates(old, new);
+    let mut changes = fates(old, new, serving.is_some());
     if let (Some(from), Some(to)) = (old.policy, new.policy)
         && from != to
     {
@@ -31,16 +31,16 @@ pub fn moved_flows(old: &FrontendView, new: &FrontendView, serving: &BTreeSet<Ta
     (!moved.is_empty()).then(|| Change::FlowsMove(moved, new.is_served()))
 }
 
-fn fates(old: &FrontendView, new: &FrontendView) -> Vec<Change> {
+fn fates(old: &FrontendView, new: &FrontendView, udp: bool) -> Vec<Change> {
     let of = |clients| (old.fate(clients), new.fate(clients));
     let (inside, outside) = (of(Clients::Inside), of(Clients::Outside));
     if inside == outside {
-        return step(Clients::All, inside).into_iter().collect();
+        return step(Clients::All, inside, udp).into_iter().collect();
     }
-    step(Clients::Inside, inside).into_iter().chain(step(Clients::Outside, outside)).collect()
+    step(Clients::Inside, inside, udp).into_iter().chain(step(Clients::Outside, outside, udp)).collect()
 }
 
-fn step(clients: Clients, fates: (Fate, Fate)) -> Option<Change> {
+fn step(clients: Clients, fates: (Fate, Fate), udp: bool) -> Option<Change> {
     match fates {
         (old, new) if old == new => None,
         (Fate::Served(old), Fate::Served(new)) => Some(Change::Endpoints {
@@ -49,8 +49,9 @@ fn step(clients: Clients, fates: (Fate, Fate)) -> Option<Change> {
             removed: old.difference(&new).copied().collect(),
             before: old.len(),
             after: new.len(),
+            udp,
         }),
-        (old, new) => Some(Change::Fate(clients, old, new)),
+        (old, new) => Some(Change::Fate { clients, old, new, udp }),
     }
 }
 
@@ -131,14 +132,20 @@ mod tests {
                     added: targets(&[]),
                     removed: targets(&[1]),
                     before: 2,
-                    after: 1
+                    after: 1,
+                    udp: false,
                 },
-                Change::Fate(Clients::Outside, Fate::Served(targets(&[1])), Fate::Dropped),
+                Change::Fate {
+                    clients: Clients::Outside,
+                    old: Fate::Served(targets(&[1])),
+                    new: Fate::Dropped,
+                    udp: false,
+                },
             ]
         );
-        let all = view(Policy::Internal, &[], &[]);
-        let one = view(Policy::Internal, &[1], &[]);
-        assert_eq!(changes(&all, &one, None), [Change::Fate(Clients::All, Fate::Refused, Fate::Served(targets(&[1])))]);
+        let (none, one) = (view(Policy::Internal, &[], &[]), view(Policy::Internal, &[1], &[]));
+        let (clients, new) = (Clients::All, Fate::Served(targets(&[1])));
+        assert_eq!(changes(&none, &one, None), [Change::Fate { clients, old: Fate::Refused, new, udp: false }]);
     }
 
     #[test]

@@ -36,12 +36,18 @@ pub fn effect(change: &Change, frontends: Vec<String>, known: &Known) -> Effect 
             format!("nobody: it is not served; whoever dials it reaches {owner}"),
         ),
         Change::TakenFrom(owner, fate) => {
-            let to = format!("new connections {}; established ones stay with {owner}", outcome(fate));
+            let to = format!("new connections {}; established TCP ones stay with {owner}", outcome(fate));
             (impact_of(fate), format!("comes from Service {owner}"), to)
         }
-        Change::Fate(clients, old, new) => turned(*clients, old, new),
-        Change::Endpoints { clients, added, removed, before, after } => {
-            endpoints(*clients, added, removed, (*before, *after), known)
+        Change::Fate { clients, old, new, udp } => turned(*clients, old, new, *udp),
+        Change::Endpoints { clients, added, removed, before, after, udp } => {
+            let stay = match (removed.is_empty(), udp) {
+                (true, _) => "; established ones stay",
+                (false, false) => "; established ones stay, for as long as their endpoint answers",
+                (false, true) => "; flows to others stay",
+            };
+            let (impact, change, notices) = endpoints(*clients, added, removed, (*before, *after), known);
+            (impact, change, notices + stay)
         }
         Change::FlowsMove(targets, found) => flows(targets, *found, known),
         Change::Policy(from, to) => policy(*from, *to),
@@ -180,7 +186,7 @@ fn taken(owner: &ServiceId, served: bool) -> (Impact, String, String) {
     let change = format!("goes to Service {owner}, which has the stronger claim");
     match served {
         true => {
-            let notices = "new connections reach another Service's endpoints; established ones stay";
+            let notices = "new connections reach another Service's endpoints; established TCP ones stay";
             (Impact::Interrupted, change, notices.to_owned())
         }
         false => (Impact::Nobody, change, "nobody: nobody was served".to_owned()),
@@ -200,11 +206,12 @@ fn vanishes(served: bool, udp: bool) -> (Impact, String, String) {
     }
 }
 
-fn turned(clients: Clients, old: &Fate, new: &Fate) -> (Impact, String, String) {
+fn turned(clients: Clients, old: &Fate, new: &Fate, udp: bool) -> (Impact, String, String) {
     let who = who(clients);
+    let stay = if udp { "" } else { "; established connections stay" };
     let notices = match (old, new) {
-        (Fate::Served(_), Fate::Refused) => format!("{who} are refused from now on; established connections stay"),
-        (Fate::Served(_), _) => format!("{who} hear nothing from now on; established connections stay"),
+        (Fate::Served(_), Fate::Refused) => format!("{who} are refused from now on{stay}"),
+        (Fate::Served(_), _) => format!("{who} hear nothing from now on{stay}"),
         (_, Fate::Served(_)) => format!("{who} are served from now on"),
         (_, Fate::Refused) => format!("{who} get an error at once instead of silence"),
         (_, Fate::Dropped) => format!("{who} hear nothing instead of an error"),
@@ -231,9 +238,7 @@ fn endpoints(
     let change = shortened(leave.chain(join).collect());
     let of = if clients == Clients::All { String::new() } else { format!(" of {}", who(clients)) };
     let instead = if before == after { ", as before".to_owned() } else { format!(" instead of {before}") };
-    let stay = if removed.is_empty() { "" } else { ", also with what leaves, for as long as it answers" };
-    let notices =
-        format!("new connections{of} go to {}{instead}; established ones stay{stay}", count(after, "endpoint"));
+    let notices = format!("new connections{of} go to {}{instead}", count(after, "endpoint"));
     (Impact::NewConnections, change, notices)
 }
 

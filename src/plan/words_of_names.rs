@@ -40,7 +40,7 @@ pub fn names(change: &Change) -> (Impact, String, String) {
             let parts = [side(gained, "appear"), side(lost, "disappear"), side(moved, "lead elsewhere")];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             let notices = "whoever looks up single endpoints".to_owned();
-            (Impact::NewConnections, format!("DNS: {}", parts.join("; ")), notices)
+            (Impact::NewConnections, format!("DNS, endpoints: {}", parts.join("; ")), notices)
         }
         Change::Bookkeeping(said) if said.is_empty() => {
             (Impact::Nobody, "endpoints change their slots".to_owned(), "nobody: only slots move".to_owned())
