@@ -121,7 +121,7 @@ fn named(difference: &NodeDifference) -> BTreeSet<ServiceId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn nothing_changes_into_itself(steps in common::steps(12)) {

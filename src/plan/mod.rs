@@ -159,6 +159,8 @@ impl Plan {
         let nodes = joining.iter().map(|node| (node, true)).chain(leaving.iter().map(|node| (node, false)));
         gathered.node.extend(nodes.map(|(node, joins)| (words::node(node, joins), BTreeSet::new())));
         plan.node = finish(gathered.node);
+        // It is what the chains below are of.
+        plan.node.sort_by_key(|effect| effect.change.contains(" chain "));
         plan.services =
             gathered.services.into_iter().map(|(id, (fortune, found))| service(&id, fortune, found)).collect();
         plan.summary = plan.sum_up();

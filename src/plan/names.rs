@@ -75,7 +75,9 @@ fn of_service(old: &ServiceNames, new: &ServiceNames) -> Vec<Change> {
             _ => {}
         }
     }
-    if !(gained.is_empty() && lost.is_empty() && moved.is_empty()) {
+    // With a Service come and go the names of its endpoints.
+    let whole = changes.iter().any(|change| matches!(change, Change::NameAppears(..) | Change::NameVanishes(..)));
+    if !(whole || gained.is_empty() && lost.is_empty() && moved.is_empty()) {
         changes.push(Change::EndpointNames { gained, lost, moved });
     }
     changes

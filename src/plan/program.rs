@@ -160,7 +160,8 @@ fn meaning(chain: &str) -> (Impact, &'static str) {
             (Impact::NewConnections, "what those get whom no endpoint serves")
         }
         "learn" | "input" => (Impact::NewConnections, "how session affinity remembers"),
-        _ => (Impact::NewConnections, "the way of new connections"),
+        "postrouting" => (Impact::NewConnections, "which new connections are masqueraded on their way out"),
+        _ => (Impact::NewConnections, "which new connections are taken for those of a Service"),
     }
 }
 
