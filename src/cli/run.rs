@@ -40,7 +40,7 @@ use crate::{
     events::{Events, Reason},
     health::{Health, NodeState},
     http::{
-        Ask, BindError, HealthChecks, ListenFailure, PageFeed, Server, health_routes, metrics_routes, page_routes,
+        BindError, HealthChecks, ListenFailure, PageFeed, Server, health_routes, metrics_routes, page_routes,
         status_routes,
     },
     kernel::NetlinkDataPlane,
