@@ -111,7 +111,8 @@ impl Run {
     async fn follow_files(self) -> anyhow::Result<()> {
         let allocating =
             if self.config.sync.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
-        let feed = ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating, self.status.clone());
+        let feed =
+            ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating, self.status.clone());
         let names = match self.answers_names() {
             true => {
                 let manifests = ManifestNames::new(self.config.input.clone());
