@@ -257,10 +257,10 @@ function updateDetails() {
   if (!service) return at("tables").replaceChildren();
   const open = (endpoint) => (endpoint.connections === undefined ? "-" : String(endpoint.connections));
   at("tables").replaceChildren(
-    table("Frontends", [["dialled"], ["what happens"], ["new", "number"], ["unserved", "number"]],
-      service.frontends.map((f) => [`${f.frontend} ${f.kind}`, f.words, String(f.served), String(f.unserved)])),
-    table("Endpoints", [["endpoint"], ["state"], ["open", "number"]],
-      service.endpoints.map((e) => [[e.target, e.pod, e.node].filter(Boolean).join(" "), e.words, open(e)])));
+    table("Frontends", [["dialled", "name"], ["what happens"], ["new", "number"], ["lost", "number"]],
+      service.frontends.map((f) => [f.frontend, [f.kind, f.words].join(": "), String(f.served), String(f.unserved)])),
+    table("Endpoints", [["endpoint", "name"], ["pod"], ["state"], ["open", "number"]],
+      service.endpoints.map((e) => [e.target, [e.pod, e.node].filter(Boolean).join(", "), e.words, open(e)])));
 }
 
 function updateDeadEnds() {
