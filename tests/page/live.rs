@@ -143,10 +143,10 @@ fn the_page_follows_connections_and_changes() {
     for frontend in ["10.96.0.10:80/TCP", "192.168.49.11:30080/TCP"] {
         browser.until(frontend, &format!("{web}.includes('{frontend}')"));
     }
-    browser.until("all connections", &format!("{web}.includes('30 open')"));
+    browser.until("all connections", &format!("{web}.includes('30 tracked')"));
     let shares = browser.eval(
         "[...document.querySelectorAll('[data-service=\"shop/web\"] [data-endpoint]')].map(e => \
-         [e.dataset.endpoint, e.dataset.state, +/(\\d+) open/.exec(e.textContent)[1]])",
+         [e.dataset.endpoint, e.dataset.state, +/(\\d+) tracked/.exec(e.textContent)[1]])",
     );
     let shares = shares.as_array().unwrap();
     assert_eq!(shares.len(), 3, "{shares:?}");
@@ -184,7 +184,7 @@ fn the_page_follows_connections_and_changes() {
     );
     let endpoint = "document.querySelector('[data-service=\"shop/web\"] [data-endpoint=\"10.244.1.12:8080\"]')";
     browser.until("its state", &format!("{endpoint}.dataset.state === 'not-ready'"));
-    browser.until("its connections, which are left", &format!("/not ready .* open/.test({endpoint}.textContent)"));
+    browser.until("its connections, which are left", &format!("/not ready .* tracked/.test({endpoint}.textContent)"));
     assert_eq!(browser.eval("window.sameDocument"), json!(true), "it was not loaded again");
     let focused = browser.eval("document.activeElement.dataset.service");
     assert_eq!(focused, json!("shop/web"), "a change does not take the focus away");
