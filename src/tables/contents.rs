@@ -360,14 +360,7 @@ impl Owners {
 
 /// The frontend of an element with a comment, and the Service that the comment names.
 fn commented_owner(element: &Element) -> Option<(Frontend, Owner)> {
-    match element {
-        Element::Frontend { frontend, owner, .. } | Element::DeadEnd { frontend, owner, .. } => {
-            let (namespace, rest) = owner.split_once('/')?;
-            let name = rest.split_once(':').map_or(rest, |(name, _)| name);
-            Some((*frontend, Owner::Service(ServiceId::new(namespace, name))))
-        }
-        _ => None,
-    }
+    Some((*element.frontend()?, Owner::Service(element.port()?.service)))
 }
 
 /// Who owns an affinity group, from its name.

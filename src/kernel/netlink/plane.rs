@@ -81,6 +81,15 @@ impl NetlinkDataPlane {
         self.known.edited_unseen(&mut self.socket, &self.table, programs)
     }
 
+    /// The packets that counters in the rules of these chains counted, by the chain's name.
+    pub(in crate::kernel) fn counted_by_chains(
+        &mut self,
+        family: Family,
+        chains: &[String],
+    ) -> Result<BTreeMap<String, u64>, KernelError> {
+        counters::of_rules(&mut self.reader(), family, chains)
+    }
+
     /// Has nft carry out a text, as a commit of our own.
     pub(super) fn nft(&mut self, text: &str, attempt: &str) -> Result<(), KernelError> {
         if !self.own.watched() {

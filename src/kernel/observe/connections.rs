@@ -10,7 +10,7 @@ use crate::{
 const PARAMETERS: &str = "/proc/sys/net/netfilter";
 
 /// Reads the connection tracking entries whose clients dialled one of these frontends, and how full the table is, in the
-/// calling thread's network namespace.
+/// calling thread's network namespace. Connections that are over are left out: their entries only wait for late packets.
 ///
 /// # Errors
 /// The kernel cannot be asked (that takes CAP_NET_ADMIN), or does not track connections.
@@ -31,6 +31,9 @@ pub fn connections(frontends: &BTreeSet<Frontend>) -> Seen<Connections> {
 }
 
 fn connection(flow: &Flow) -> Option<Connection> {
+    if flow.ended {
+        return None;
+    }
     let Target { address, port } = flow.destination;
     Some(Connection {
         frontend: Frontend { address, protocol: flow.protocol, port },

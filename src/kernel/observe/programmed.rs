@@ -5,7 +5,7 @@ use crate::{
     kernel::{DataPlane, KernelError, NetlinkDataPlane},
     model::{Family, Frontend, PortId, Settings},
     observed::{Counters, ListName, ProgramState, Programmed, RememberedClient, Seen},
-    tables::{AffinityGroup, Contents, Owner, Program, Rows, TableState, differences},
+    tables::{AffinityGroup, Contents, Owner, Policy, Program, Rows, TableState, differences, guard_prefix},
 };
 
 /// Compares our tables with what this version would write: the program for these settings, the Service's rows for this
@@ -94,6 +94,23 @@ pub fn counters(kernel: &mut NetlinkDataPlane) -> Result<BTreeMap<Frontend, Coun
         }
     }
     Ok(counters)
+}
+
+/// Packets of clients that source ranges turned away, since the program was installed. All frontends of one family and
+/// policy with source ranges share a counter.
+///
+/// # Errors
+/// Those of reading the tables.
+pub fn turned_away(kernel: &mut NetlinkDataPlane) -> Result<BTreeMap<(Family, Policy), u64>, KernelError> {
+    let policies = [Policy::External, Policy::ExternalLocal];
+    let chains = policies.map(|policy| format!("{}{}", guard_prefix(true), policy.chain()));
+    let mut away = BTreeMap::new();
+    for family in Family::ALL {
+        let counted = kernel.counted_by_chains(family, &chains)?;
+        let of_policy = policies.iter().zip(&chains);
+        away.extend(of_policy.filter_map(|(policy, chain)| Some(((family, *policy), *counted.get(chain)?))));
+    }
+    Ok(away)
 }
 
 /// The clients that these groups remember, each with the service port that it used. Groups whose names are not of our
