@@ -32,7 +32,11 @@ Examples:
 ///
 /// Exit code: 0; 1 there are no tables in this network namespace; 2 nothing could be read.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES, mut_arg("manifests", |manifests| manifests.required(false)))]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("manifests", |manifests| manifests.required(false)),
+    mut_arg("namespace", |namespace| namespace.short(None))
+)]
 pub struct TopArgs {
     /// Seconds from one table to the next
     #[arg(
