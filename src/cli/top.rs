@@ -128,5 +128,5 @@ fn text(table: &Table, view: &View<'_>) -> String {
     };
     let mut lines = vec![ServiceRate::headings()];
     lines.extend(table.services.iter().map(|service| service.cells()));
-    format!("new connections in {} s{tracking}\n\n{}", table.seconds, table::columns(&lines))
+    format!("rates over {} s{tracking}\n\n{}", table.seconds, table::columns(&lines))
 }

@@ -184,7 +184,6 @@ fn line(
 ) -> ServiceLine {
     let counts = frontends.iter().filter_map(|seen| seen.counts).reduce(Counts::plus);
     let pending = object.zip(view.objects).and_then(|(o, objects)| controlplane::pending_reason(o, &objects.options));
-    let used: BTreeSet<_> = View::used(frontends).into_iter().map(|target| target.address).collect();
     ServiceLine {
         namespace: id.namespace.to_string(),
         name: id.name.to_string(),
@@ -195,7 +194,7 @@ fn line(
         },
         ports: none_if_empty(object.map_or_else(|| held_ports(frontends), ports)),
         object: object.zip(view.objects).map(|(o, objects)| object_part(o, id, objects, pending, now)),
-        endpoints_used: used.len(),
+        endpoints_used: View::used(frontends).len(),
         new_connections: counts.map(|counts| counts.new),
         refused: counts.map(|counts| counts.refused),
         dropped: counts.map(|counts| counts.dropped + counts.not_allowed),
