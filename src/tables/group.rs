@@ -146,6 +146,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_name_tells_the_service_port() {
+        let port = |name: &str| {
+            AffinityGroup { family: Family::V4, name: name.into(), timeout: 1, all: true, local: true }.port()
+        };
+        let web = |name: &str, protocol| PortId { service: ServiceId::new("shop", "web"), name: name.into(), protocol };
+        assert_eq!(port("shop/web/tcp"), Some(web("", Protocol::Tcp)));
+        assert_eq!(port("shop/web/udp/dns"), Some(web("dns", Protocol::Udp)));
+        for strange in ["shop", "shop/web", "shop/web/icmp"] {
+            assert_eq!(port(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
     fn the_text_holds_every_list_in_use() {
         let group =
             AffinityGroup { family: Family::V6, name: "shop/web/tcp".into(), timeout: 90, all: false, local: true };

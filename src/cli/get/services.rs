@@ -114,10 +114,11 @@ impl Line for ServiceLine {
         cells.extend([self.cluster_ip.clone(), self.external_ip.clone(), self.ports.clone()]);
         if shape.objects {
             cells.push(object(|object| object.age.clone()));
-            cells.push(object(|object| format!("{}/{}", object.endpoints_ready, object.endpoints_total)));
-        } else {
-            cells.push(self.endpoints_used.to_string());
         }
+        cells.push(match &self.object {
+            Some(object) => format!("{}/{}", object.endpoints_ready, object.endpoints_total),
+            None => self.endpoints_used.to_string(),
+        });
         cells.extend([self.new_connections, self.refused, self.dropped].map(count_or_dash));
         if shape.wide {
             cells.extend([self.connections, self.connections_leaving].map(count_or_dash));
@@ -227,11 +228,8 @@ fn object_part(
 fn state(id: &ServiceId, object: Option<&Service>, frontends: &[&Seen<'_>], view: &View<'_>) -> &'static str {
     let Some(objects) = view.objects else { return "programmed" };
     let held = frontends.iter().any(|seen| seen.held.is_some());
-    if objects.kept.contains(id) {
-        return if held { "programmed, object refused" } else { "object refused" };
-    }
     if object.is_none() {
-        return "left over";
+        return objects.held_only(id);
     }
     let same = frontends.iter().all(|seen| seen.held == seen.wanted);
     match (frontends.is_empty(), same, held) {
