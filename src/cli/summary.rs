@@ -95,7 +95,7 @@ pub(super) fn outcome(frontend: &FrontendPlan, port: &PortPlan) -> String {
     words
 }
 
-/// What a frontend is to its Service.
+/// What a frontend is to its Service, in words.
 pub(super) fn kind(kind: FrontendKind) -> &'static str {
     match kind {
         FrontendKind::ClusterIp => "cluster IP",
