@@ -222,11 +222,13 @@ impl<'a> Walk<'a> {
                     self.mark = (after, self.mark.1 | after.differs(before));
                     here.moment.mark = after;
                 }
-                Statement::SetConnectionMark(value) => {
+                Statement::SetConnectionMark(value) if here.moment.tracked != Some(false) => {
                     let value = value_of(&here.moment, value);
-                    self.connection_mark = if all.is_empty() { value } else { value.either(self.connection_mark) };
+                    let certain = all.is_empty() && here.moment.tracked.is_some();
+                    self.connection_mark = if certain { value } else { value.either(self.connection_mark) };
                     here.moment.connection_mark = self.connection_mark;
                 }
+                Statement::SetConnectionMark(_) => {}
                 Statement::NoTrack => self.exempt(&mut here.moment, &all, &words),
                 Statement::Rewrite => {
                     self.find(Fate::Translated, &all, &words, None);

@@ -1,0 +1,1 @@
+//! Rules as programs of this world write them.
