@@ -177,7 +177,14 @@ impl<'a> Walk<'a> {
         !self.ended && (falls || exits.accepts.is_some() || !doubts.is_empty())
     }
 
-    fn chain(&mut self, here: &mut Here<'_, 'a>, name: &str, chain: &'a Chain, mut doubts: Doubts, depth: usize) -> Exits {
+    fn chain(
+        &mut self,
+        here: &mut Here<'_, 'a>,
+        name: &str,
+        chain: &'a Chain,
+        mut doubts: Doubts,
+        depth: usize,
+    ) -> Exits {
         let mut exits = Exits::default();
         for rule in &chain.rules {
             self.asked += 1;

@@ -1,6 +1,6 @@
 //! Random rulesets.
 
-use std::fmt::Write;
+use std::{cell::Cell, fmt::Write};
 
 use portolan::model::{Family, Protocol};
 use proptest::{
@@ -95,8 +95,9 @@ const MATCHES: [&str; 52] = [
     "fib daddr type != local",
 ];
 
-/// Some of them only what depends on chance or on what this reader does not know.
-const UNKNOWN: [&str; 4] = ["meta cpu 0", "limit rate 1/minute burst 2 packets", "numgen random mod 2 0", "meta length 20-70"];
+/// What depends on chance or on what this reader does not know.
+const UNKNOWN: [&str; 4] =
+    ["meta cpu 0", "limit rate 1/minute burst 2 packets", "numgen random mod 2 0", "meta length 20-70"];
 
 const ACTIONS: [&str; 22] = [
     "drop",
@@ -171,30 +172,37 @@ fn text(town: &Town, number: usize, table: &Table) -> String {
         let [word, kind] = if *family == Family::V4 { ["ip", "ipv4_addr"] } else { ["ip6", "ipv6_addr"] };
         let sets = [
             format!("set {word}-hosts {{ type {kind}; flags interval; elements = {{ WEB, RANGE }} }}\n"),
-            format!("set {word}-ports {{ type {kind} . inet_proto . inet_service; elements = {{ WEB . udp . 8080, NODE . udp . 9 }} }}\n"),
-            format!("set {word}-ranges {{ type {kind} . inet_service; flags interval; elements = {{ RANGE . 1-100, WEB . 8080 }} }}\n"),
+            format!(
+                "set {word}-ports {{ type {kind} . inet_proto . inet_service; elements = {{ WEB . udp . 8080, NODE . udp . 9 }} }}\n"
+            ),
+            format!(
+                "set {word}-ranges {{ type {kind} . inet_service; flags interval; elements = {{ RANGE . 1-100, WEB . 8080 }} }}\n"
+            ),
         ];
         sets.iter().for_each(|set| text.push_str(&place(town, set, *family)));
     }
-    let all = |rules: &[Rule], nat: bool, side: bool| {
+    let all = |rules: &[Rule], nat: bool, quiet: bool| {
         let mut text = String::new();
         for (index, rule) in rules.iter().enumerate() {
             let family = families[index % families.len()];
+            // Ports are translated only of protocols that have some.
+            let port = if nat && rule.action.contains(':') { "meta l4proto udp " } else { "" };
             let action = if nat && rule.action.contains(" to OTHER") && table.family == "inet" {
                 rule.action.replace("dnat", "dnat IP")
             } else {
                 rule.action.to_owned()
             };
-            // A nat chain takes no other verdicts than those it is made for.
-            if side && (nat || action.contains("nat") || action.contains("side")) {
-                continue;
-            }
-            writeln!(text, "    {} {action}", rule.matches.join(" ")).unwrap();
-            text = place(town, &text, family);
+            // Only filter chains refuse, and not in postrouting.
+            let action = if quiet { action.replace("side", "quiet").replace("reject", "drop") } else { action };
+            let action = action.replace("drop with icmpx admin-prohibited", "drop");
+            let line = format!("    {} {port}{action}\n", rule.matches.join(" "));
+            text.push_str(&place(town, &line, family));
         }
         text
     };
-    writeln!(text, "  chain side {{\n{}  }}", all(&table.side, false, true)).unwrap();
+    for (name, quiet) in [("side", false), ("quiet", true)] {
+        writeln!(text, "  chain {name} {{\n{}  }}", all(&table.side, false, quiet)).unwrap();
+    }
     for (index, chain) in table.chains.iter().enumerate() {
         let kind = if chain.nat { "nat" } else { "filter" };
         let policy = if chain.drops { "drop" } else { "accept" };
@@ -202,7 +210,7 @@ fn text(town: &Town, number: usize, table: &Table) -> String {
         writeln!(text, "    type {kind} hook {} priority {}; policy {policy};", chain.hook, chain.priority).unwrap();
         // Errors and answers are let through: it is the first packet that this is about.
         text.push_str("    meta l4proto { icmp, ipv6-icmp } accept\n    th sport { 9, 80, 8080, 30001 } accept\n");
-        text.push_str(&all(&chain.rules, chain.nat, false));
+        text.push_str(&all(&chain.rules, chain.nat, chain.nat || chain.hook == "postrouting"));
         text.push_str("  }\n");
     }
     text + "}\n"
@@ -215,10 +223,6 @@ fn place(town: &Town, text: &str, family: Family) -> String {
     let other = if v4 { other } else { format!("[{other}]") };
     text.replace("IP ", if v4 { "ip " } else { "ip6 " })
         .replace("@", if v4 { "@ip-" } else { "@ip6-" })
-        .replace("@ip-ip-", "@ip-")
-        .replace("@ip6-ip-", "@ip-")
-        .replace("@ip-ip6-", "@ip6-")
-        .replace("@ip6-ip6-", "@ip6-")
         .replace("OTHER:", &format!("{other}:"))
         .replace("WEB", &town.pod("web", family).to_string())
         .replace("SERVICE", &town.frontend(Way::Pod, family, Protocol::Udp).address.to_string())
@@ -231,15 +235,16 @@ fn place(town: &Town, text: &str, family: Family) -> String {
 /// Loads random tables and sends packets of every way; `unknown` says whether findings may be uncertain.
 fn packets_decide(cases: u32, unknown: bool) {
     let town = Town::up();
-    let (mut tried, mut refused, mut findings) = (0, 0, 0);
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() });
+    let (tried, refused, findings) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() });
     let result = runner.run(&tables(unknown), |tables| {
         let rules: String = tables.iter().enumerate().map(|(number, table)| text(&town, number, table)).collect();
         town.clean();
-        tried += 1;
+        tried.set(tried.get() + 1);
         if town.load(&rules).is_err() {
-            // Not every rule may stand everywhere: no reject in postrouting.
-            refused += 1;
+            // Not every rule may stand everywhere.
+            refused.set(refused.get() + 1);
             return Ok(());
         }
         let seen = town.look();
@@ -247,7 +252,7 @@ fn packets_decide(cases: u32, unknown: bool) {
             for family in Family::ALL {
                 let fail = |reason: String| TestCaseError::fail(format!("{reason}\n{rules}"));
                 let found = town.try_out(&seen, way, family, Protocol::Udp).map_err(fail)?;
-                findings += found.len();
+                findings.set(findings.get() + found.len());
                 if !unknown && found.iter().any(|finding| !finding.certain) {
                     return Err(fail(format!("{way:?} {family}: uncertain for no reason: {found:#?}")));
                 }
@@ -259,21 +264,22 @@ fn packets_decide(cases: u32, unknown: bool) {
     if let Err(error) = result {
         panic!("{error}");
     }
+    let (tried, refused, findings) = (tried.get(), refused.get(), findings.get());
     println!("{tried} rulesets, of which nft refused {refused}; {findings} findings");
-    assert!(refused * 2 < tried, "nft refused {refused} of {tried} rulesets");
+    assert!(refused * 5 < tried, "nft refused {refused} of {tried} rulesets");
     assert!(findings > tried / 2, "only {findings} findings in {tried} rulesets");
 }
 
 #[test]
 fn what_is_found_of_known_rules_is_certain_and_is_what_becomes_of_packets() {
     if can_run("what_is_found_of_known_rules_is_certain_and_is_what_becomes_of_packets") {
-        packets_decide(60, false);
+        packets_decide(100, false);
     }
 }
 
 #[test]
 fn what_is_certain_among_unknown_rules_is_what_becomes_of_packets() {
     if can_run("what_is_certain_among_unknown_rules_is_what_becomes_of_packets") {
-        packets_decide(30, true);
+        packets_decide(50, true);
     }
 }
