@@ -8,4 +8,4 @@ mod surroundings;
 pub use agent::agent;
 pub use connections::connections;
 pub use programmed::programmed;
-pub use surroundings::surroundings;
+pub use surroundings::{is_ours, surroundings};
