@@ -11,6 +11,7 @@ mod comparing;
 mod configuring;
 mod explaining;
 mod following;
+mod looking;
 mod manifests;
 mod resolving;
 mod showing;
