@@ -130,6 +130,9 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
             let remedy = "see that the upstream server runs and can be reached, or name another one";
             report.breaks(Fault::new(Stage::Name, Cause::UpstreamDead, because, remedy), Outcome::NoAddress);
         }
+        NameAnswer::Forwarded(_, None) if is_nameless(&id, resolution, scene) => {
+            return service::walk(&id, question, client, scene, report);
+        }
         NameAnswer::Forwarded(servers, None) => match mistyped(&id, text, resolution, scene) {
             Some(fault) => report.breaks(fault, Outcome::NoAddress),
             None => {
@@ -149,6 +152,13 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
         _ => return service::walk(&id, question, client, scene, report),
     }
     Ok(())
+}
+
+/// Whether a name that was tried is that of a headless Service, which has it only while an endpoint is ready.
+fn is_nameless(id: &ServiceId, resolution: &Resolution, scene: &Scene) -> bool {
+    let complete = format!("{}.{}.svc.{}.", id.name, id.namespace, resolution.domain);
+    let headless = scene.world.services.get(id).is_some_and(|service| service.cluster_ips.is_empty());
+    headless && resolution.tried.iter().any(|tried| tried.starts_with(&complete))
 }
 
 /// What is wrong with a name that others would be asked for, although a Service was probably meant.
