@@ -55,7 +55,12 @@ pub(super) fn walk(
     let chosen = match choose_port(service, question, scene)? {
         Ok(port) => Ok(port),
         // Who dials a Pod directly dials its own port, whatever the Service says.
-        Err(fault) => service.ports.iter().find(by_target).ok_or(fault),
+        Err(fault) => {
+            let by_target = service.ports.iter().find(by_target);
+            // Of a port that nobody has anyway it matters more why there is nobody.
+            let any = || service.ports.first().filter(|port| targets_of(service, port, scene).is_empty());
+            by_target.or_else(any).ok_or(fault)
+        }
     };
     let port = match chosen {
         Ok(port) => port,
