@@ -30,4 +30,5 @@ pub mod observed;
 pub mod reconcile;
 pub mod source;
 pub mod tables;
+pub mod traced;
 pub mod zone;

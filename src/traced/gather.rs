@@ -1,0 +1,123 @@
+use super::{By, Event, Headers, TABLE_PREFIX, Verdict};
+
+/// The most events that are kept of one packet. A packet meets a few dozen rules; a ruleset that jumps about between
+/// hundreds of chains is cut off.
+const MOST_EVENTS: usize = 500;
+/// So many calls of [`Gatherer::tick`] without an event, and a packet is taken for gone.
+const PATIENCE: u8 = 2;
+
+/// The way of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Packets are counted from 1
+    pub number: usize,
+    /// The packet as it came
+    pub headers: Headers,
+    /// The interface that it came by; none for a process of this node
+    pub incoming: Option<String>,
+    /// Everything that happened to it, in order, without the rules that had it traced
+    pub events: Vec<Event>,
+    id: u32,
+    ticks: u8,
+}
+
+/// Sorts events by packet. Keeps no more than it was told to, whatever comes.
+pub struct Gatherer {
+    /// The table whose rules have packets traced for us; others may trace others
+    table: String,
+    /// How many packets are still taken
+    room: usize,
+    begun: usize,
+    open: Vec<Passage>,
+}
+
+impl Gatherer {
+    /// For the packets that this table has traced, up to `most`.
+    pub fn new(table: &str, most: usize) -> Self {
+        Self { table: table.to_owned(), room: most, begun: 0, open: Vec::new() }
+    }
+
+    /// Takes no further packets.
+    pub fn close(&mut self) {
+        self.room = 0;
+    }
+
+    /// Whether further packets are taken no more.
+    pub fn is_closed(&self) -> bool {
+        self.room == 0
+    }
+
+    /// Whether nothing more is to come.
+    pub fn is_done(&self) -> bool {
+        self.room == 0 && self.open.is_empty()
+    }
+
+    /// Takes an event. Returns the passages that are known to be over by it.
+    pub fn take(&mut self, event: Event) -> Vec<Passage> {
+        if event.table == self.table
+            && let (Event { by: By::Rule(_), headers: Some(headers), .. }, true) = (&event, is_sample(&event))
+        {
+            return self.begin(&event, *headers).into_iter().collect();
+        }
+        if event.table.starts_with(TABLE_PREFIX) && !is_watch(&event, &self.table) {
+            return Vec::new();
+        }
+        let Some(index) = self.open.iter().position(|passage| passage.id == event.id) else { return Vec::new() };
+        let over = is_over(&event);
+        if let Some(passage) = self.open.get_mut(index) {
+            passage.ticks = 0;
+            if passage.events.len() < MOST_EVENTS {
+                passage.events.push(event);
+            }
+        }
+        if over { vec![self.open.remove(index)] } else { Vec::new() }
+    }
+
+    /// A new packet. An old one with its number is over, unseen: numbers come back.
+    fn begin(&mut self, event: &Event, headers: Headers) -> Option<Passage> {
+        let same = self.open.iter().position(|passage| passage.id == event.id);
+        let old = same.map(|index| self.open.remove(index));
+        if self.room > 0 {
+            self.room -= 1;
+            self.begun += 1;
+            let (number, incoming) = (self.begun, event.incoming.clone());
+            self.open.push(Passage { number, headers, incoming, events: Vec::new(), id: event.id, ticks: 0 });
+        }
+        old
+    }
+
+    /// To be called now and then. Returns the passages that nothing was heard of for two calls: packets that the kernel
+    /// lost between two chains.
+    pub fn tick(&mut self) -> Vec<Passage> {
+        self.open.iter_mut().for_each(|passage| passage.ticks += 1);
+        let (gone, open) = std::mem::take(&mut self.open).into_iter().partition(|p| p.ticks >= PATIENCE);
+        self.open = open;
+        gone
+    }
+}
+
+/// The chain that has packets traced, and those at the end of each hook.
+pub(super) const SAMPLE: &str = "sample";
+pub(super) const INPUT: &str = "input";
+pub(super) const FORWARD: &str = "forward";
+pub(super) const POSTROUTING: &str = "postrouting";
+
+fn is_sample(event: &Event) -> bool {
+    event.chain == SAMPLE
+}
+
+/// Whether it is one of the chains that see a packet last in its hook.
+fn is_watch(event: &Event, table: &str) -> bool {
+    event.table == table && [INPUT, FORWARD, POSTROUTING].contains(&event.chain.as_str())
+}
+
+fn is_over(event: &Event) -> bool {
+    match event.verdict {
+        Verdict::Drop | Verdict::Queue | Verdict::Stolen => true,
+        // What leaves by the loopback interface comes in again.
+        _ if event.table.starts_with(TABLE_PREFIX) => {
+            event.chain == INPUT || (event.chain == POSTROUTING && event.outgoing.as_deref() != Some("lo"))
+        }
+        _ => false,
+    }
+}
