@@ -115,9 +115,92 @@ fn is_over(event: &Event) -> bool {
     match event.verdict {
         Verdict::Drop | Verdict::Queue | Verdict::Stolen => true,
         // What leaves by the loopback interface comes in again.
-        _ if event.table.starts_with(TABLE_PREFIX) => {
+        // The first event of the chain, which says all: others are of no interest.
+        _ if event.table.starts_with(TABLE_PREFIX) && event.headers.is_some() => {
             event.chain == INPUT || (event.chain == POSTROUTING && event.outgoing.as_deref() != Some("lo"))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Protocol, Target},
+        traced::tests::event,
+    };
+
+    const OWN: &str = "portolan-trace-1";
+
+    fn begin(gatherer: &mut Gatherer, id: u32) -> Vec<Passage> {
+        let event = event(OWN, SAMPLE, By::Rule(3), Verdict::Continue);
+        gatherer.take(Event { id, headers: Some(headers()), ..event })
+    }
+
+    fn headers() -> Headers {
+        let target = |port| Target { address: [10, 0, 0, 1].into(), port };
+        Headers { protocol: Protocol::Tcp, source: target(1), destination: target(2) }
+    }
+
+    fn policy(table: &str, chain: &str, id: u32) -> Event {
+        Event { id, headers: Some(headers()), ..event(table, chain, By::Policy, Verdict::Accept) }
+    }
+
+    #[test]
+    fn each_packet_gets_its_own_events_and_others_none() {
+        let mut gatherer = Gatherer::new(OWN, 2);
+        assert_eq!(gatherer.take(policy("firewall", "forward", 9)), [], "whom somebody else traces");
+        begin(&mut gatherer, 1);
+        begin(&mut gatherer, 2);
+        begin(&mut gatherer, 3);
+        assert!(gatherer.is_closed() && !gatherer.is_done());
+        for event in [
+            policy("firewall", "forward", 2),
+            policy("portolan-trace-2", POSTROUTING, 2),
+            policy(OWN, "prerouting", 2),
+            policy(OWN, FORWARD, 2),
+        ] {
+            assert_eq!(gatherer.take(event), []);
+        }
+        let over = gatherer.take(policy(OWN, POSTROUTING, 2));
+        let chains: Vec<&str> = over[0].events.iter().map(|event| event.chain.as_str()).collect();
+        assert_eq!((over[0].number, chains), (2, vec!["forward", "forward", "postrouting"]));
+        assert_eq!(gatherer.take(policy(OWN, POSTROUTING, 3)), [], "one too many");
+        let dropped = Event { verdict: Verdict::Drop, ..policy("firewall", "forward", 1) };
+        assert_eq!(gatherer.take(dropped).len(), 1);
+        assert!(gatherer.is_done());
+    }
+
+    #[test]
+    fn what_is_not_heard_of_any_more_is_gone() {
+        let mut gatherer = Gatherer::new(OWN, 3);
+        begin(&mut gatherer, 1);
+        assert_eq!(gatherer.tick(), []);
+        gatherer.take(policy("firewall", "forward", 1));
+        assert_eq!(gatherer.tick(), [], "heard of since");
+        assert_eq!(gatherer.tick().len(), 1);
+        begin(&mut gatherer, 1);
+        assert_eq!(begin(&mut gatherer, 1).len(), 1, "the number came back");
+    }
+
+    #[test]
+    fn out_by_the_loopback_interface_is_in_again() {
+        let mut gatherer = Gatherer::new(OWN, 1);
+        begin(&mut gatherer, 1);
+        let by_lo = Event { outgoing: Some("lo".into()), ..policy(OWN, POSTROUTING, 1) };
+        assert_eq!(gatherer.take(by_lo), []);
+        assert_eq!(gatherer.take(Event { headers: None, ..policy(OWN, POSTROUTING, 1) }), [], "its second event");
+        assert_eq!(gatherer.take(policy(OWN, INPUT, 1)).len(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut gatherer = Gatherer::new(OWN, 1);
+        begin(&mut gatherer, 1);
+        for _ in 0..2 * MOST_EVENTS {
+            gatherer.take(policy("firewall", "forward", 1));
+        }
+        assert_eq!(gatherer.take(policy(OWN, INPUT, 1))[0].events.len(), MOST_EVENTS);
     }
 }

@@ -7,6 +7,8 @@ mod gather;
 mod names;
 mod summary;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 pub use gather::{Gatherer, Passage};
 pub use names::{Names, Owner, RuleId, rules_of_listing};
@@ -94,6 +96,8 @@ pub struct Event {
 pub enum By {
     /// The rule with this handle
     Rule(u64),
+    /// No rule: the rules of a chain came to their end
+    End,
     /// The end of a chain that was jumped to, or `return`
     Return,
     /// The policy of a base chain

@@ -19,8 +19,6 @@ use crate::{
 pub struct Told {
     /// Packets are counted from 1
     pub number: usize,
-    /// Its protocol
-    pub protocol: String,
     /// Who sent it
     pub client: String,
     /// Where it was sent to
@@ -111,7 +109,6 @@ pub fn tell(passage: &Passage, names: &Names) -> Told {
     let outcome = teller.outcome.take().unwrap_or_else(|| teller.without_end());
     Told {
         number: passage.number,
-        protocol: passage.headers.protocol.to_string(),
         client: names.target(passage.headers.source),
         dialled: frontend.to_string(),
         service: names.owners.get(&frontend).map(|owner| owner.service().to_owned()),
@@ -125,6 +122,9 @@ fn frontend(headers: Headers) -> Frontend {
     let Target { address, port } = headers.destination;
     Frontend { address, protocol: headers.protocol, port }
 }
+
+/// How nft and iptables write that a rule chooses another destination.
+const TRANSLATING: [&str; 4] = ["dnat", "DNAT", "redirect", "REDIRECT"];
 
 /// What was heard so far of one packet.
 struct Teller<'a> {
@@ -190,7 +190,10 @@ impl<'a> Teller<'a> {
             self.move_to(headers, event);
         }
         if event.table.starts_with(TABLE_PREFIX) {
-            self.watch(event);
+            // Others are of the same place.
+            if event.headers.is_some() {
+                self.watch(event);
+            }
         } else if ours {
             self.program(event);
         } else {
@@ -277,7 +280,8 @@ impl<'a> Teller<'a> {
             Verdict::Queue | Verdict::Stolen => {
                 self.ended(event, Outcome::HandedOver { reason: format!("to a program or module, by {name}") });
             }
-            Verdict::Accept if matches!(event.by, By::Rule(_)) => {
+            // Every rule that accepts ends its base chain; of these only some translate.
+            Verdict::Accept if TRANSLATING.iter().any(|word| name.contains(word)) => {
                 self.translator = Some(Translator::Foreign(name));
             }
             _ if event.table == DNS_TABLE && event.chain == "deliver" && matches!(event.by, By::Rule(_)) => {
@@ -297,7 +301,7 @@ impl<'a> Teller<'a> {
                 Some(text) => text.to_owned(),
                 None => format!("the rule with handle {handle}"),
             },
-            By::Return => "return".to_owned(),
+            By::End | By::Return => "no rule".to_owned(),
             By::Policy => "policy drop".to_owned(),
         };
         format!("{}: {what}", place(event))

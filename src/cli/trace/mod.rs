@@ -189,7 +189,7 @@ impl Watch<'_> {
     fn is_unknown(&self, event: &Event) -> bool {
         match event.by {
             By::Rule(handle) => !event.table.starts_with(TABLE_PREFIX) && self.names.rule(event, handle).is_none(),
-            By::Return | By::Policy => false,
+            By::End | By::Return | By::Policy => false,
         }
     }
 

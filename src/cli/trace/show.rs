@@ -33,7 +33,7 @@ pub fn packet(told: &Told) -> String {
         Some(interface) => format!("in by {interface}"),
         None => "from a process of this node".to_owned(),
     };
-    let mut text = format!("Packet {}: {} {} -> {}, {from}\n", told.number, told.protocol, told.client, told.dialled);
+    let mut text = format!("Packet {}: {} -> {}, {from}\n", told.number, told.client, told.dialled);
     for step in &told.steps {
         text.push_str(&format!("  {}\n", step.text));
     }

@@ -113,9 +113,9 @@ impl Dialled {
         let mut flows = Vec::new();
         if let What::Service(id) = &self.what {
             let mut frontends: Vec<Frontend> = owners.keys().copied().collect();
-            frontends.extend(known.frontends(id).into_iter().filter(|frontend| self.takes(frontend)));
-            frontends.sort();
-            frontends.dedup();
+            if frontends.is_empty() {
+                frontends.extend(known.frontends(id).into_iter().filter(|frontend| self.takes(frontend)));
+            }
             if frontends.is_empty() {
                 bail!(self.unknown(id, known));
             }

@@ -42,9 +42,12 @@ pub(super) fn decode(payload: &[u8]) -> Option<Event> {
 
 fn decision(attributes: Attributes<'_>) -> Option<(By, Verdict)> {
     let given = attributes.nested(NFTA_TRACE_VERDICT);
-    let rule = || attributes.long(NFTA_TRACE_RULE_HANDLE).map(By::Rule);
     match attributes.number(NFTA_TRACE_TYPE)? {
-        NFT_TRACETYPE_RULE => Some((rule()?, verdict(given.number(NFTA_VERDICT_CODE)?, given)?)),
+        // Behind the last rule of a chain stands one without a handle.
+        NFT_TRACETYPE_RULE => Some((
+            attributes.long(NFTA_TRACE_RULE_HANDLE).map_or(By::End, By::Rule),
+            verdict(given.number(NFTA_VERDICT_CODE)?, given)?,
+        )),
         NFT_TRACETYPE_RETURN => Some((By::Return, Verdict::Return)),
         _ => Some((By::Policy, verdict(attributes.number(NFTA_TRACE_POLICY)?, given)?)),
     }

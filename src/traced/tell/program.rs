@@ -15,7 +15,7 @@ impl Teller<'_> {
             ("prerouting" | "output", Verdict::Accept) if event.by == By::Policy => self.no_frontend(event),
             ("guarded-external" | "guarded-external-local", verdict) => self.source_ranges(event, verdict),
             (_, Verdict::Goto(next)) if next.contains("pick-") || next.contains("sticky-") => self.choice(event, next),
-            ("hide-source", Verdict::Continue) => {
+            ("hide-source", _) if matches!(event.by, By::Rule(_)) => {
                 self.say(event, "source to be hidden: marked for masquerading".into())
             }
             (pick, Verdict::Accept) if pick.starts_with("pick-") => self.translator = Some(Translator::Pick),
