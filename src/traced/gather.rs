@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use super::{By, Event, Headers, TABLE_PREFIX, Verdict};
 
 /// The most events that are kept of one packet. A packet meets a few dozen rules; a ruleset that jumps about between
@@ -5,6 +7,8 @@ use super::{By, Event, Headers, TABLE_PREFIX, Verdict};
 const MOST_EVENTS: usize = 500;
 /// So many calls of [`Gatherer::tick`] without an event, and a packet is taken for gone.
 const PATIENCE: u8 = 2;
+/// Packets on their way to the chain that has them traced, at most; there is one for each processor.
+const MOST_ARRIVING: usize = 256;
 
 /// The way of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +33,14 @@ pub struct Gatherer {
     room: usize,
     begun: usize,
     open: Vec<Passage>,
+    /// Packets that another trace had traced before they came to our table
+    arriving: VecDeque<Event>,
 }
 
 impl Gatherer {
     /// For the packets that this table has traced, up to `most`.
     pub fn new(table: &str, most: usize) -> Self {
-        Self { table: table.to_owned(), room: most, begun: 0, open: Vec::new() }
+        Self { table: table.to_owned(), room: most, begun: 0, open: Vec::new(), arriving: VecDeque::new() }
     }
 
     /// Takes no further packets.
@@ -54,12 +60,15 @@ impl Gatherer {
 
     /// Takes an event. Returns the passages that are known to be over by it.
     pub fn take(&mut self, event: Event) -> Vec<Passage> {
-        if event.table == self.table
-            && let (Event { by: By::Rule(_), headers: Some(headers), .. }, true) = (&event, is_sample(&event))
-        {
-            return self.begin(&event, *headers).into_iter().collect();
+        if event.table == self.table && event.chain == SAMPLE {
+            return self.sampled(event).into_iter().collect();
         }
         if event.table.starts_with(TABLE_PREFIX) && !is_watch(&event, &self.table) {
+            // What the other trace shows of the packet is not shown again in the chain that samples.
+            if event.table == self.table && event.headers.is_some() {
+                self.arriving.truncate(MOST_ARRIVING - 1);
+                self.arriving.push_front(event);
+            }
             return Vec::new();
         }
         let Some(index) = self.open.iter().position(|passage| passage.id == event.id) else { return Vec::new() };
@@ -74,14 +83,22 @@ impl Gatherer {
     }
 
     /// A new packet. An old one with its number is over, unseen: numbers come back.
-    fn begin(&mut self, event: &Event, headers: Headers) -> Option<Passage> {
-        let same = self.open.iter().position(|passage| passage.id == event.id);
+    fn sampled(&mut self, event: Event) -> Option<Passage> {
+        if !matches!(event.by, By::Rule(_)) {
+            return None;
+        }
+        let id = event.id;
+        let shown = match event.headers {
+            Some(_) => Some(event),
+            None => self.arriving.iter().position(|arriving| arriving.id == id).and_then(|at| self.arriving.remove(at)),
+        };
+        let Some(Event { headers: Some(headers), incoming, .. }) = shown else { return None };
+        let same = self.open.iter().position(|passage| passage.id == id);
         let old = same.map(|index| self.open.remove(index));
         if self.room > 0 {
             self.room -= 1;
             self.begun += 1;
-            let (number, incoming) = (self.begun, event.incoming.clone());
-            self.open.push(Passage { number, headers, incoming, events: Vec::new(), id: event.id, ticks: 0 });
+            self.open.push(Passage { number: self.begun, headers, incoming, events: Vec::new(), id, ticks: 0 });
         }
         old
     }
@@ -101,10 +118,6 @@ pub(super) const SAMPLE: &str = "sample";
 pub(super) const INPUT: &str = "input";
 pub(super) const FORWARD: &str = "forward";
 pub(super) const POSTROUTING: &str = "postrouting";
-
-fn is_sample(event: &Event) -> bool {
-    event.chain == SAMPLE
-}
 
 /// Whether it is one of the chains that see a packet last in its hook.
 fn is_watch(event: &Event, table: &str) -> bool {
@@ -192,6 +205,20 @@ mod tests {
         assert_eq!(gatherer.take(by_lo), []);
         assert_eq!(gatherer.take(Event { headers: None, ..policy(OWN, POSTROUTING, 1) }), [], "its second event");
         assert_eq!(gatherer.take(policy(OWN, INPUT, 1)).len(), 1);
+    }
+
+    #[test]
+    fn a_packet_that_another_trace_took_before_is_ours_too() {
+        let mut gatherer = Gatherer::new(OWN, 1);
+        let goto = event(OWN, "prerouting", By::Rule(5), Verdict::Goto(SAMPLE.into()));
+        let sample = event(OWN, SAMPLE, By::Rule(3), Verdict::Continue);
+        for id in 0..1000 {
+            gatherer.take(Event { id, headers: Some(headers()), ..goto.clone() });
+        }
+        gatherer.take(Event { id: 3, ..sample.clone() });
+        assert!(!gatherer.is_closed(), "forgotten: memory is bounded");
+        gatherer.take(Event { id: 999, ..sample });
+        assert_eq!(gatherer.take(policy(OWN, INPUT, 999))[0].headers, headers());
     }
 
     #[test]

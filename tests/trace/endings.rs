@@ -1,9 +1,6 @@
 //! What a trace leaves behind, in whatever way it ends: nothing. What it does to others meanwhile: nothing.
 
-use std::{
-    net::UdpSocket,
-    time::{Duration, Instant},
-};
+use std::{net::UdpSocket, time::Instant};
 
 use nix::{
     sys::signal::{Signal, kill},

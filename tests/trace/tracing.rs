@@ -61,7 +61,7 @@ impl Trace {
 
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
-        let mut read = |pipe: &mut dyn std::io::Read| {
+        let read = |pipe: &mut dyn std::io::Read| {
             let mut text = String::new();
             pipe.read_to_string(&mut text).unwrap();
             text

@@ -4,12 +4,19 @@ use serde::Serialize;
 
 use crate::traced::{Flow, Outcome, Sender, Told};
 
+/// The most destinations that are named.
+const MOST_NAMED: usize = 6;
+
 /// What is waited for: `new connections to shop/web (10.96.0.10:80/TCP) from 10.244.1.20`.
 pub fn wanted(target: &str, flows: &[Flow], first_only: bool) -> String {
     let mut destinations: Vec<String> = flows.iter().map(ToString::to_string).collect();
     destinations.dedup();
     let destinations = match destinations.as_slice() {
         [one] if one == target => target.to_owned(),
+        several if several.len() > MOST_NAMED => {
+            let (named, others) = several.split_at(MOST_NAMED);
+            format!("{target} ({} and {} more)", named.join(", "), others.len())
+        }
         several => format!("{target} ({})", several.join(", ")),
     };
     let mut senders: Vec<String> = flows.iter().map(|flow| sender(flow.from)).collect();
