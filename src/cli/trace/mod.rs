@@ -168,7 +168,8 @@ impl Watch<'_> {
         let TraceArgs { packets, rate, .. } = self.args;
         let Question { what, waited, .. } = self.question;
         if self.args.output == Format::Text {
-            let most = format!("at most {packets} packets, {rate} a second");
+            let plural = if *packets == 1 { "" } else { "s" };
+            let most = format!("at most {packets} packet{plural}, {rate} a second");
             table::print(&format!("Waiting {waited} for {what}; nothing is sent; {most}\n"))?;
         }
         Ok(())
