@@ -115,7 +115,11 @@ fn write_list(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Resu
     writeln!(text, "\tchain {sticky} {{")?;
     write!(text, "\t\tmeta l4proto {{ tcp, udp, sctp }} ")?;
     writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}")?;
-    writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks\n\t}}", list.prefix())
+    // Twice, as every look-up of a first packet (see `rules/`).
+    for _ in 0..2 {
+        writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks", list.prefix())?;
+    }
+    writeln!(text, "\t}}")
 }
 
 /// The rule that remembers a pick from one list. Only its own endpoints: a client must never be sent by a Local policy
@@ -158,6 +162,7 @@ mod tests {
 \tchain local-sticky-shop/web/tcp {
 \t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to ip6 saddr map @local-affinity-shop/web/tcp-address : ip6 saddr map \
                     @local-affinity-shop/web/tcp-port
+\t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
 \t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
 \t}
 \tchain learn-shop/web/tcp {

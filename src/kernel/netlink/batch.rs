@@ -98,12 +98,14 @@ impl<'a> Batch<'a> {
         self.message(kind, flags, family, body);
     }
 
-    /// Makes a pick chain and its one rule, or sets an existing chain right.
+    /// Makes a pick chain and its rules, or sets an existing chain right.
     pub fn add_pick(&mut self, pick: &PickChain) {
         let name = pick.name();
         self.make_chain(pick.family, &name, None);
         self.empty_chain(pick.family, &name);
-        self.add_rule(pick.family, &name, |w| write_pick_rule(w, pick));
+        for _ in 0..PickChain::RULES {
+            self.add_rule(pick.family, &name, |w| write_pick_rule(w, pick));
+        }
     }
 
     /// Makes a chain, unless it is there. With `base` the kernel asks it at a hook; it then lets pass what no rule decides.
