@@ -102,6 +102,11 @@ fn what_becomes_of_packets_is_said() {
             ended.assert("delivered", "", &steps);
         }
 
+        // Out by the loopback interface and in again: one packet, seen once.
+        let own = Frontend { address: node_address(1, family), port: 4711, protocol };
+        let (ended, _) = net.trace(&host, own, &[]);
+        ended.assert("delivered", "", &["no frontend of a Service", "handed to this node's process"]);
+
         let no_port = Frontend { port: 4711, ..at(SERVED) };
         let (ended, _) = net.trace(&guest, no_port, &[]);
         ended.assert("refused", "is a cluster IP, and its Service has no port 4711", &["no frontend of a Service"]);
@@ -150,8 +155,8 @@ fn a_flow_that_is_tracked_goes_where_it_went() {
     }
     let net = net();
     let (node, guest) = (net.lab.node("node-1").unwrap(), net.pod("guest"));
-    for family in Family::ALL {
-        let frontend = Kind::ClusterIp.frontend(SERVED, family, Protocol::Udp);
+    for (family, protocol) in families_and_protocols() {
+        let frontend = Kind::ClusterIp.frontend(SERVED, family, protocol);
         let probe = guest.probe(frontend);
         let mut session = Session::open(&probe, &guest.namespace).unwrap().unwrap();
         let pod = session.exchange(Duration::from_secs(5)).unwrap().pod().unwrap().to_owned();
@@ -164,8 +169,11 @@ fn a_flow_that_is_tracked_goes_where_it_went() {
         );
         fs::write(folder.path().join("pods.yaml"), manifest).unwrap();
         let path = folder.path().to_str().unwrap();
-        let words = ["shop/web-1:80/UDP", "--packets", "1", "--for", "60s", "--node", "node-1", "-f", path];
-        let trace = Trace::start(&node, &words);
+        let (target, from) = (format!("shop/web-1:80/{protocol}"), guest.address(family).to_string());
+        let words = [&target, "--packets", "1", "--for", "60s", "--node", "node-1", "-f", path, "--from", &from];
+        // Of TCP only the packets that open connections are looked at unless asked.
+        let all: &[&str] = if protocol == Protocol::Tcp { &["--all-packets"] } else { &[] };
+        let trace = Trace::start(&node, &[&words, all].concat());
         assert_eq!(session.exchange(Duration::from_secs(5)).unwrap().pod(), Some(pod.as_str()));
         let ended = trace.end();
         ended.assert("delivered", "", &["belongs to a tracked connection; goes to", &format!("(Pod shop/{pod})")]);

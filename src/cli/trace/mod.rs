@@ -21,7 +21,7 @@ use crate::{
     traced::{By, Event, Gatherer, Names, Passage, Question, TABLE_PREFIX, Told, sentence, tell},
 };
 use known::Known;
-use target::{Dialled, From, Target};
+use target::{Dialled, Source, Target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +56,7 @@ pub struct TraceArgs {
     target: String,
     /// Who sends: an IP address, POD or NAMESPACE/POD (with -f), or host for this node's processes [default: anybody]
     #[arg(long, value_name = "SOURCE")]
-    from: Option<From>,
+    from: Option<Source>,
     /// How long to wait
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     wait: Duration,

@@ -41,7 +41,7 @@ impl FromStr for Dialled {
             _ => (text, None),
         };
         let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !host.ends_with(':') && !(host.contains(':') && !host.ends_with(']')) => {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
                 let port = port.parse().ok().filter(|port| *port != 0);
                 (host, Some(port.ok_or_else(|| format!("{rest:?} does not end in a port, 1 to 65535"))?))
             }
@@ -62,24 +62,23 @@ impl FromStr for Dialled {
 
 /// Who sends, as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Source {
     Host,
     Address(IpAddr),
-    Pod(ServiceLikeName),
+    Pod { namespace: String, name: String },
 }
 
-/// Namespace and name.
-pub type ServiceLikeName = (String, String);
-
-impl FromStr for From {
+impl FromStr for Source {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match (text, text.parse(), text.split_once('/')) {
-            ("host", _, _) => From::Host,
-            (_, Ok(address), _) => From::Address(address),
-            (_, Err(_), Some((namespace, name))) => From::Pod((namespace.to_owned(), name.to_owned())),
-            (_, Err(_), None) => From::Pod(("default".to_owned(), text.to_owned())),
+            ("host", _, _) => Source::Host,
+            (_, Ok(address), _) => Source::Address(address),
+            (_, Err(_), Some((namespace, name))) => {
+                Source::Pod { namespace: namespace.to_owned(), name: name.to_owned() }
+            }
+            (_, Err(_), None) => Source::Pod { namespace: "default".to_owned(), name: text.to_owned() },
         })
     }
 }
@@ -95,7 +94,7 @@ impl Dialled {
     ///
     /// # Errors
     /// There is no such Service, node or Pod, or nothing says its address; the kernel's tables cannot be read.
-    pub fn find(&self, from: Option<&From>, known: &Known) -> anyhow::Result<Target> {
+    pub fn find(&self, from: Option<&Source>, known: &Known) -> anyhow::Result<Target> {
         let service = match &self.what {
             What::Service(id) => Some(id.to_string()),
             _ => None,
@@ -153,12 +152,12 @@ impl Dialled {
     }
 }
 
-fn senders(from: Option<&From>, known: &Known) -> anyhow::Result<Vec<Sender>> {
+fn senders(from: Option<&Source>, known: &Known) -> anyhow::Result<Vec<Sender>> {
     Ok(match from {
         None => vec![Sender::Anybody],
-        Some(From::Host) => vec![Sender::Host],
-        Some(From::Address(address)) => vec![Sender::Address(*address)],
-        Some(From::Pod((namespace, name))) => {
+        Some(Source::Host) => vec![Sender::Host],
+        Some(Source::Address(address)) => vec![Sender::Address(*address)],
+        Some(Source::Pod { namespace, name }) => {
             let addresses = known.pod(namespace, name).context("--from")?;
             addresses.into_iter().map(Sender::Address).collect()
         }
