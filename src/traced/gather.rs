@@ -23,6 +23,8 @@ pub struct Passage {
     pub events: Vec<Event>,
     id: u32,
     ticks: u8,
+    /// It left by the loopback interface, so: it comes in again, under another number
+    looped: Option<Headers>,
 }
 
 /// Sorts events by packet. Keeps no more than it was told to, whatever comes.
@@ -64,8 +66,11 @@ impl Gatherer {
             return self.sampled(event).into_iter().collect();
         }
         if event.table.starts_with(TABLE_PREFIX) && !is_watch(&event, &self.table) {
-            // What the other trace shows of the packet is not shown again in the chain that samples.
             if event.table == self.table && event.headers.is_some() {
+                if let Some(passage) = self.open.iter_mut().find(|p| p.looped.is_some() && p.looped == event.headers) {
+                    (passage.id, passage.looped) = (event.id, None);
+                }
+                // What another trace shows of the packet is not shown again in the chain that samples.
                 self.arriving.truncate(MOST_ARRIVING - 1);
                 self.arriving.push_front(event);
             }
@@ -75,6 +80,9 @@ impl Gatherer {
         let over = is_over(&event);
         if let Some(passage) = self.open.get_mut(index) {
             passage.ticks = 0;
+            if leaves_by_loopback(&event) {
+                passage.looped = event.headers;
+            }
             if passage.events.len() < MOST_EVENTS {
                 passage.events.push(event);
             }
@@ -98,7 +106,15 @@ impl Gatherer {
         if self.room > 0 {
             self.room -= 1;
             self.begun += 1;
-            self.open.push(Passage { number: self.begun, headers, incoming, events: Vec::new(), id, ticks: 0 });
+            self.open.push(Passage {
+                number: self.begun,
+                headers,
+                incoming,
+                events: Vec::new(),
+                id,
+                ticks: 0,
+                looped: None,
+            });
         }
         old
     }
@@ -124,13 +140,17 @@ fn is_watch(event: &Event, table: &str) -> bool {
     event.table == table && [INPUT, FORWARD, POSTROUTING].contains(&event.chain.as_str())
 }
 
+/// What leaves so comes in again.
+fn leaves_by_loopback(event: &Event) -> bool {
+    event.table.starts_with(TABLE_PREFIX) && event.chain == POSTROUTING && event.outgoing.as_deref() == Some("lo")
+}
+
 fn is_over(event: &Event) -> bool {
     match event.verdict {
         Verdict::Drop | Verdict::Queue | Verdict::Stolen => true,
-        // What leaves by the loopback interface comes in again.
         // The first event of the chain, which says all: others are of no interest.
         _ if event.table.starts_with(TABLE_PREFIX) && event.headers.is_some() => {
-            event.chain == INPUT || (event.chain == POSTROUTING && event.outgoing.as_deref() != Some("lo"))
+            event.chain == INPUT || (event.chain == POSTROUTING && !leaves_by_loopback(event))
         }
         _ => false,
     }
@@ -204,7 +224,8 @@ mod tests {
         let by_lo = Event { outgoing: Some("lo".into()), ..policy(OWN, POSTROUTING, 1) };
         assert_eq!(gatherer.take(by_lo), []);
         assert_eq!(gatherer.take(Event { headers: None, ..policy(OWN, POSTROUTING, 1) }), [], "its second event");
-        assert_eq!(gatherer.take(policy(OWN, INPUT, 1)).len(), 1);
+        assert_eq!(gatherer.take(policy(OWN, "prerouting", 2)), [], "in again, with another number");
+        assert_eq!(gatherer.take(policy(OWN, INPUT, 2)).len(), 1);
     }
 
     #[test]

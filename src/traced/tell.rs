@@ -217,12 +217,16 @@ impl<'a> Teller<'a> {
                 Some(Translator::Pick) => format!("to endpoint {to}"),
                 Some(Translator::Affinity) => format!("to endpoint {to}, as before"),
                 Some(Translator::Foreign(rule)) => format!("sent to {to} by {rule}"),
-                None if !self.asked => format!("belongs to a tracked connection; goes to {to}"),
+                None if !self.asked && self.programmed => format!("belongs to a tracked connection; goes to {to}"),
                 None => format!("now goes to {to}"),
             };
             self.say_of_headers(event, text);
         } else if !self.asked && !self.taken && is_later(event) && self.tracking != Some(Tracking::Untracked) {
-            self.say_of_headers(event, format!("belongs to a tracked connection; goes to {to}, untranslated"));
+            let text = match self.programmed {
+                true => format!("belongs to a tracked connection; goes to {to}, untranslated"),
+                false => format!("no table of Portolan saw it: nothing is programmed here; goes to {to}"),
+            };
+            self.say_of_headers(event, text);
         }
         // Said once.
         self.taken |= !self.asked && is_later(event);

@@ -54,10 +54,12 @@ fn to_endpoint() -> Option<Headers> {
 }
 
 fn leaves(tracking: Option<Tracking>, headers: Option<Headers>) -> Vec<Event> {
+    let program = event("portolan", "filter-forward", By::End, Verdict::Continue);
+    let program = Event { headers, tracking, ..program };
     let forward = Event { headers, tracking, ..event(OWN, "forward", By::Policy, Verdict::Accept) };
     let postrouting =
         Event { outgoing: Some("veth2".into()), ..event(OWN, "postrouting", By::Policy, Verdict::Accept) };
-    vec![forward, postrouting]
+    vec![program, forward, postrouting]
 }
 
 #[test]
@@ -73,6 +75,8 @@ fn a_packet_without_our_nat_chains_belongs_to_a_connection_or_is_not_tracked() {
     let untranslated = "belongs to a tracked connection; goes to 10.96.0.10:80, untranslated";
     assert_eq!(steps(None, same), [untranslated, "leaves by veth2"]);
     assert_eq!(steps(Some(Tracking::Untracked), same), ["leaves by veth2"]);
+    let bare = told(leaves(None, same).split_off(1), &names);
+    assert!(text(&bare)[0].starts_with("no table of Portolan saw it"), "{bare:?}");
 }
 
 #[test]
