@@ -29,6 +29,7 @@ pub mod objects;
 pub mod observed;
 pub mod reconcile;
 pub mod source;
+pub mod status;
 pub mod tables;
 pub mod traced;
 pub mod zone;

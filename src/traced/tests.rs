@@ -57,8 +57,8 @@ fn leaves(tracking: Option<Tracking>, headers: Option<Headers>) -> Vec<Event> {
     let program = event("portolan", "filter-forward", By::End, Verdict::Continue);
     let program = Event { headers, tracking, ..program };
     let forward = Event { headers, tracking, ..event(OWN, "forward", By::Policy, Verdict::Accept) };
-    let postrouting =
-        Event { outgoing: Some("veth2".into()), ..event(OWN, "postrouting", By::Policy, Verdict::Accept) };
+    let postrouting = event(OWN, "postrouting", By::End, Verdict::Continue);
+    let postrouting = Event { headers, outgoing: Some("veth2".into()), ..postrouting };
     vec![program, forward, postrouting]
 }
 

@@ -44,12 +44,13 @@ impl Known {
         self.loaded.is_some()
     }
 
-    /// The Service's frontends on this node.
-    pub fn frontends(&self, id: &ServiceId) -> Vec<Frontend> {
+    /// The Service's frontends on this node, each with the name of its port.
+    pub fn frontends(&self, id: &ServiceId) -> Vec<(Frontend, &str)> {
         let Some(loaded) = &self.loaded else { return Vec::new() };
-        let service = loaded.world.services.get(id);
-        let own = service.map(|service| compile::frontends(service, &loaded.world.node, &loaded.settings));
-        own.into_iter().flatten().map(|own| own.frontend).collect()
+        let Some(service) = loaded.world.services.get(id) else { return Vec::new() };
+        let own = compile::frontends(service, &loaded.world.node, &loaded.settings);
+        let named = |own: compile::OwnFrontend| Some((own.frontend, &*service.ports.get(own.port)?.name));
+        own.into_iter().filter_map(named).collect()
     }
 
     /// This node's addresses.

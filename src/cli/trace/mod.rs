@@ -17,11 +17,12 @@ use tracing::warn;
 use super::{InputArgs, NodeArgs, table};
 use crate::{
     config::{format_duration, parse_duration},
+    explain::{Dialled, Source},
     kernel::trace::{Request, Tracer, rules},
     traced::{By, Event, Gatherer, Names, Passage, Question, TABLE_PREFIX, Told, sentence, tell},
 };
 use known::Known;
-use target::{Dialled, Source, Target};
+use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,10 +53,10 @@ const SHOWN: [&str; 2] = ["manifests", "node"];
 #[command(after_help = EXAMPLES, mut_args = shown)]
 pub struct TraceArgs {
     /// What is dialled: ADDRESS, NAMESPACE/SERVICE or NODE, with [:PORT[/PROTOCOL]]
-    #[arg(value_name = "TARGET")]
-    target: String,
+    #[arg(value_name = "TARGET", value_parser = Dialled::parse)]
+    target: Dialled,
     /// Who sends: an IP address, POD or NAMESPACE/POD (with -f), or host for this node's processes [default: anybody]
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = Source::parse)]
     from: Option<Source>,
     /// How long to wait
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
@@ -95,10 +96,9 @@ fn shown(arg: Arg) -> Arg {
 }
 
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let dialled: Dialled = args.target.parse().map_err(anyhow::Error::msg)?;
     let known = Known::read(&args.input, &args.node)?;
-    let Target { flows, owners } = dialled.find(args.from.as_ref(), &known)?;
-    let what = show::wanted(&args.target, &flows, !args.all_packets);
+    let Target { flows, owners } = target::find(&args.target, args.from.as_ref(), &known)?;
+    let what = show::wanted(&args.target.to_string(), &flows, !args.all_packets);
     let question = Question { what, waited: format_duration(args.wait), first_only: !args.all_packets };
     let request = Request { flows, first_only: !args.all_packets, rate: args.rate };
     let names = Names { owners, pods: known.pod_names(), ..Names::default() };
