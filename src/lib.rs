@@ -30,5 +30,7 @@ pub mod observed;
 pub mod plan;
 pub mod reconcile;
 pub mod source;
+pub mod status;
 pub mod tables;
+pub mod traced;
 pub mod zone;

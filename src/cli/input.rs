@@ -23,6 +23,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The Services as the control plane completed them, in order of namespace and name
     pub services: Vec<Service>,
+    /// All objects as the control plane completed them
+    pub objects: Vec<Located>,
     /// What the control plane worked with
     pub options: controlplane::Options,
     /// What was wrong with the input
@@ -76,15 +78,30 @@ pub fn load_with(
         ..controlplane::Options::default()
     };
     let completed = complete(read.objects, &options, &AllocationStore::new(&input.state_dir), allocating)?;
-    let view = node_view(&name, &completed.objects, &input.service_cidr, node, |_| interface_addresses())?;
-    view.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let NodeView { world, settings, notices, .. } = view;
+    let (world, settings, notices) = world(&completed.objects, input, node, interface_addresses)?;
     let notices: Vec<Notice> = [read.notices, completed.notices, notices].concat();
     let refused = read.unreadable || notices.iter().any(|n| n.severity == Severity::Refused);
     let services = services(&completed.objects);
     let exit_code = ExitCode::from(u8::from(refused));
     let refused = refused_services(&notices, &services);
-    Ok(Loaded { world, settings, services, options, refused, notices, incomplete: read.unreadable, exit_code })
+    let objects = completed.objects;
+    Ok(Loaded { world, settings, services, objects, options, refused, notices, incomplete: read.unreadable, exit_code })
+}
+
+/// Completed objects as one node has them, the settings for it, and what cannot be used of them.
+///
+/// # Errors
+///
+/// Those of `interface_addresses`, which is asked only where it matters.
+pub fn world(
+    objects: &[Located],
+    input: &InputArgs,
+    node: &NodeArgs,
+    interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
+) -> anyhow::Result<(World, Settings, Vec<Notice>)> {
+    let view = node_view(&node_name(node), objects, &input.service_cidr, node, |_| interface_addresses())?;
+    view.warnings.iter().for_each(|warning| warn!("{warning}"));
+    Ok((view.world, view.settings, view.notices))
 }
 
 /// What a node makes of the objects.

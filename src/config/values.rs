@@ -82,6 +82,18 @@ pub(super) fn bind_address(text: &str) -> Result<BindAddress, String> {
     Ok(BindAddress(Some(address)))
 }
 
+/// A place where only this host can ask: what is served there asks nobody who he is.
+pub(super) fn loopback_address(text: &str) -> Result<BindAddress, String> {
+    let address = bind_address(text)?;
+    if address.0.is_some_and(|address| !address.ip().to_canonical().is_loopback()) {
+        return Err(format!(
+            "{text:?} can be reached by others; the page is for this node alone: choose a loopback address such as \
+             127.0.0.1:10245, and forward a port to see it from elsewhere"
+        ));
+    }
+    Ok(address)
+}
+
 pub(super) fn cidr(text: &str) -> Result<IpNet, String> {
     parse_range(text).ok_or_else(|| format!("{text:?} is no range such as 10.0.0.0/8 or fd00::/64"))
 }
@@ -123,5 +135,23 @@ pub(super) fn api_server(text: &str) -> Result<String, String> {
     match host.map(|host| host.trim_end_matches('/')) {
         Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text.to_owned()),
         _ => Err(format!("{text:?} is no URL such as https://192.168.1.10:6443")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_for_this_host_alone() {
+        for text in ["127.0.0.1:10245", "127.8.8.8:1", "[::1]:10245", "[::ffff:127.0.0.1]:10245"] {
+            assert_eq!(loopback_address(text), Ok(BindAddress(Some(text.parse().unwrap()))), "{text}");
+        }
+        assert_eq!(loopback_address(""), Ok(BindAddress(None)));
+        for text in ["0.0.0.0:10245", "[::]:10245", "192.0.2.1:10245", "[::ffff:192.0.2.1]:80"] {
+            let refused = loopback_address(text).unwrap_err();
+            assert!(refused.contains("choose a loopback address"), "{text}: {refused}");
+        }
+        assert!(loopback_address("localhost:10245").is_err() && loopback_address("127.0.0.1:0").is_err());
     }
 }

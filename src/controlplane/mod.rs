@@ -9,7 +9,7 @@ mod allocate;
 mod hash;
 mod slices;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod validate;
 mod workloads;
 
@@ -18,6 +18,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 pub use allocate::{Allocations, Held, pending_reason};
+pub use slices::{PodVerdict, declared, is_selected, verdict};
 pub use workloads::expand_workloads;
 
 use crate::{

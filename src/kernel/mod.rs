@@ -13,6 +13,7 @@ use crate::{
 pub mod addresses;
 pub mod conntrack;
 mod error;
+mod http;
 pub mod kube_proxy;
 mod memory;
 pub mod monitor;
@@ -21,6 +22,7 @@ pub mod nft;
 pub mod observe;
 pub mod redirect;
 pub mod sysctl;
+pub mod trace;
 
 pub use error::KernelError;
 pub use memory::MemoryDataPlane;

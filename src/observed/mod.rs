@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     foreign,
@@ -33,7 +34,7 @@ pub struct Observed {
 /// What the kernel holds in our tables, as against what is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Programmed {
-    /// The program of each family
+    /// The program of each family. Absent: its chains could not be compared without writing, and nothing else is wrong.
     pub programs: BTreeMap<Family, ProgramState>,
     /// What differs between what is wanted and what is held, for the Service asked for and for the node's own rows
     pub differences: Vec<Difference>,
@@ -139,8 +140,10 @@ pub struct Surroundings {
     pub routes: BTreeMap<IpAddr, Route>,
     /// Every table that is not ours
     pub foreign: foreign::Ruleset,
-    /// A kube-proxy that lives on this node, and how it was recognised
+    /// A kube-proxy that lives on this node, or whose rules are still there, and how it was recognised
     pub kube_proxy: Option<String>,
+    /// Routes and tables that could not be read: what was attempted and the reason
+    pub unread: Vec<String>,
 }
 
 /// What the kernel's routing says of an address.
@@ -160,7 +163,8 @@ pub enum Route {
 }
 
 /// What a running agent says of itself, in as far as it concerns one Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AgentReport {
     /// The node's name, as the agent has it
     pub node: String,

@@ -1,7 +1,7 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use super::group;
-use crate::model::{Family, Frontend, IpRange, Protocol, Target};
+use crate::model::{Family, Frontend, IpRange, PortId, Protocol, ServiceId, Target};
 
 /// The first slot of a node's own endpoints in the map `endpoints`.
 pub const LOCAL_SLOTS: u16 = 32768;
@@ -173,6 +173,10 @@ pub struct PickChain {
 }
 
 impl PickChain {
+    /// So often the chain has its rule: a packet that is held up while the endpoint in its slot is replaced may miss the old
+    /// one and the new one, and picks again.
+    pub const RULES: usize = 2;
+
     /// The chain's name.
     pub fn name(&self) -> String {
         match self.list {
@@ -211,6 +215,17 @@ impl Element {
             | Element::Remembered { .. }
             | Element::Member { .. } => None,
         }
+    }
+
+    /// The service port that the element's comment names, for those with a comment. Of a long name the end is missing.
+    pub fn port(&self) -> Option<PortId> {
+        let (Element::Frontend { frontend, owner, .. } | Element::DeadEnd { frontend, owner, .. }) = self else {
+            return None;
+        };
+        let (service, port) = owner.split_once(':').unwrap_or((owner, ""));
+        let (namespace, name) = service.split_once('/')?;
+        let service = ServiceId::new(namespace, name);
+        Some(PortId { service, name: port.into(), protocol: frontend.protocol })
     }
 
     /// The name of the map or set that holds the element.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::List;
-use crate::model::Family;
+use crate::model::{Family, PortId, Protocol, ServiceId};
 
 /// Clients that one list of a group remembers at most; nft wants a bound for maps that packets write to.
 pub(super) const CLIENTS: u32 = 65536;
@@ -28,6 +28,14 @@ pub struct AffinityGroup {
 }
 
 impl AffinityGroup {
+    /// The service port that it belongs to, from its name; `None` for a name that is not of this form.
+    pub fn port(&self) -> Option<PortId> {
+        let mut parts = self.name.splitn(4, '/');
+        let service = ServiceId::new(parts.next()?, parts.next()?);
+        let protocol = Protocol::parse(&parts.next()?.to_ascii_uppercase())?;
+        Some(PortId { service, name: parts.next().unwrap_or_default().into(), protocol })
+    }
+
     /// The lists that the group is used for.
     pub fn lists(&self) -> impl Iterator<Item = List> {
         [(List::All, self.all), (List::Local, self.local)].into_iter().filter_map(|(list, used)| used.then_some(list))
@@ -115,7 +123,11 @@ fn write_list(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Resu
     writeln!(text, "\tchain {sticky} {{")?;
     write!(text, "\t\tmeta l4proto {{ tcp, udp, sctp }} ")?;
     writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}")?;
-    writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks\n\t}}", list.prefix())
+    // Twice, as every look-up of a first packet (see `rules/`).
+    for _ in 0..2 {
+        writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks", list.prefix())?;
+    }
+    writeln!(text, "\t}}")
 }
 
 /// The rule that remembers a pick from one list. Only its own endpoints: a client must never be sent by a Local policy
@@ -138,6 +150,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_name_tells_the_service_port() {
+        let port = |name: &str| {
+            AffinityGroup { family: Family::V4, name: name.into(), timeout: 1, all: true, local: true }.port()
+        };
+        let web = |name: &str, protocol| PortId { service: ServiceId::new("shop", "web"), name: name.into(), protocol };
+        assert_eq!(port("shop/web/tcp"), Some(web("", Protocol::Tcp)));
+        assert_eq!(port("shop/web/udp/dns"), Some(web("dns", Protocol::Udp)));
+        for strange in ["shop", "shop/web", "shop/web/icmp"] {
+            assert_eq!(port(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
     fn the_text_holds_every_list_in_use() {
         let group =
             AffinityGroup { family: Family::V6, name: "shop/web/tcp".into(), timeout: 90, all: false, local: true };
@@ -158,6 +183,7 @@ mod tests {
 \tchain local-sticky-shop/web/tcp {
 \t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to ip6 saddr map @local-affinity-shop/web/tcp-address : ip6 saddr map \
                     @local-affinity-shop/web/tcp-port
+\t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
 \t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
 \t}
 \tchain learn-shop/web/tcp {
