@@ -74,7 +74,9 @@ fn who_sees_whose_address() {
 
 #[test]
 fn nobody_to_serve() {
-    let cases: [(&str, Vec<(&str, &str)>, Cause, &[&str]); 11] = [
+    // Name, changes of the manifest, cause, words of the sentence.
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Cause, &'a [&'a str]);
+    let cases: [Case; 11] = [
         (
             "value",
             vec![("selector: {app: web}", "selector: {app: wbe}")],
