@@ -77,11 +77,11 @@ fn ports() -> Vec<Situation> {
         Situation::new("port: a node port that no Service has", node_port())
             .from(OUTSIDE)
             .asks("node-1:30081", "192.168.49.11:30081/TCP")
-            .fails("no-such-service", &["30081"]),
+            .fails("no-such-port", &["30081", "30080 of shop/web"]),
         Situation::new("port: a node port of a ClusterIP Service", base())
             .from(OUTSIDE)
             .asks("node-1:30080", "192.168.49.11:30080/TCP")
-            .fails("no-such-service", &["30080"]),
+            .fails("no-such-port", &["30080"]),
         Situation::new("port: another port of a load balancer's address", load_balancer())
             .from(OUTSIDE)
             .asks("192.0.2.127:8080", "192.0.2.127:8080/TCP")
@@ -105,9 +105,6 @@ fn addresses() -> Vec<Situation> {
         Situation::new("headless: the service port is asked for", headless())
             .asks("shop/web:80", "10.244.1.11:80/TCP")
             .fails("headless", &["8080"]),
-        Situation::new("ExternalName: its Service is asked for", external_name())
-            .asks_in_vain("shop/db:5432", "an ExternalName Service has no address")
-            .fails("external-name", &["db.example.com"]),
         Situation::new("another proxy's Service", base().web("  creationTimestamp", foreign))
             .fails("other-proxy", &["cilium"]),
         Situation::new("family: IPv6 of a Service that has IPv4 only", single())
@@ -129,8 +126,8 @@ fn addresses() -> Vec<Situation> {
             .fails("no-such-service", &["shop/wbe", "web"]),
         Situation::new("address: the load balancer's is pending", pending())
             .from(OUTSIDE)
-            .asks_in_vain("shop/web:80", "the address outside is not there yet")
-            .fails("address-pending", &["shop/web"]),
+            .asks("shop/web:80", "192.168.49.11:30080/TCP")
+            .works_but("address-pending", &["shop/web"]),
         Situation::new("node port: on a loopback address", node_port())
             .from(Caller::Host(1))
             .asks("localhost:30080", "127.0.0.1:30080/TCP")
@@ -156,13 +153,6 @@ fn node_port_v4() -> Manifests {
         .web("clusterIPs: [10.96.0.1, \"fd00:96::1\"]", "clusterIPs: [10.96.0.1]")
         .web("[IPv4, IPv6]", "[IPv4]")
         .web("RequireDualStack", "SingleStack")
-}
-
-pub fn external_name() -> Manifests {
-    base().and(
-        "# service shop/db\napiVersion: v1\nkind: Service\nmetadata: {name: db, namespace: shop}\nspec: {type: \
-         ExternalName, externalName: db.example.com}\n",
-    )
 }
 
 fn invalid() -> Vec<Situation> {

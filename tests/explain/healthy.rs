@@ -42,6 +42,7 @@ fn node_ports() -> Vec<Situation> {
         port("node port: nobody says who asks").unsaid(),
         port("node port: from a pod").from(CLIENT),
         port("node port: from the host").from(Caller::Host(1)),
+        port("node port: on the other node").decided_by(2).asks("node-2:30080", "192.168.49.12:30080/TCP"),
         port("node port: over IPv6").asks("[fd00:49::11]:30080", "[fd00:49::11]:30080/TCP"),
         port("node port: on any address")
             .flags(&["--nodeport-addresses", "all"])

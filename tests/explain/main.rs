@@ -4,14 +4,20 @@
 
 mod broken_endpoints;
 mod broken_kernel;
+mod broken_names;
 mod broken_node;
 mod broken_objects;
 mod broken_policy;
+mod generated;
 mod healthy;
 mod manifests;
+mod names;
 mod packets;
 mod situation;
 mod stage;
+#[path = "../names/upstream.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod upstream;
 
 use std::env;
 
@@ -47,6 +53,7 @@ fn broken() -> Vec<Situation> {
         broken_policy::situations(),
         broken_kernel::situations(),
         broken_node::situations(),
+        broken_names::situations(),
     ]
     .into_iter()
     .flatten()
@@ -79,14 +86,25 @@ fn broken_nodes_are_explained() {
 }
 
 #[test]
+fn broken_names_are_explained() {
+    play("broken_names_are_explained", broken_names::situations());
+}
+
+#[test]
 fn nothing_is_claimed_of_what_works() {
     play("nothing_is_claimed_of_what_works", healthy::situations());
+}
+
+#[test]
+fn nothing_is_claimed_of_names_that_work() {
+    play("nothing_is_claimed_of_names_that_work", broken_names::healthy());
 }
 
 /// The number of situations, counted.
 #[test]
 fn there_are_enough_situations() {
-    let (broken, healthy) = (broken(), healthy::situations());
+    let broken = broken();
+    let healthy: Vec<_> = healthy::situations().into_iter().chain(broken_names::healthy()).collect();
     assert!(broken.iter().all(Situation::is_broken) && !healthy.iter().any(Situation::is_broken));
     let mut names: Vec<&str> = broken.iter().chain(&healthy).map(|situation| situation.name).collect();
     names.sort_unstable();

@@ -52,34 +52,59 @@ pub fn frontend(text: &str) -> Frontend {
     Frontend { address: address.ip(), protocol: Protocol::parse(protocol).unwrap(), port: address.port() }
 }
 
+/// What is known of a question beside the prediction.
+pub struct Expected {
+    pub caller: Caller,
+    /// The node whose address hides the client's
+    pub decided_by: u8,
+    /// One of the endpoints answers, always the same
+    pub sticky: bool,
+    /// Nobody listens on the endpoints
+    pub deaf: bool,
+    /// A refusal may be any error
+    pub any_error: bool,
+}
+
+fn probe(stage: &Stage, caller: Caller, frontend: Frontend) -> Probe {
+    let own = caller.address(stage, frontend.family());
+    Probe::new(frontend).from(if frontend.address.is_loopback() { frontend.address } else { own })
+}
+
+/// Asks once.
+pub fn once(stage: &Stage, caller: Caller, frontend: Frontend) -> Outcome {
+    probe(stage, caller, frontend).patience(BRIEF).run(&caller.namespace(stage)).unwrap()
+}
+
 /// Asks until the prediction is proved or disproved. Returns what the packets did, in words.
 pub fn compare(
     stage: &Stage,
-    caller: Caller,
     frontend: Frontend,
     predicted: &Predicted,
-    sticky: bool,
+    expected: &Expected,
 ) -> Result<String, String> {
-    let family = frontend.family();
-    let own = caller.address(stage, family);
-    let probe = Probe::new(frontend).from(if frontend.address.is_loopback() { frontend.address } else { own });
-    let probe = if predicted.outcome == "answered" { probe } else { probe.patience(BRIEF) };
-    let ask = || probe.run(&caller.namespace(stage)).unwrap();
-    if predicted.outcome == "answered" {
-        let seen_as = if predicted.hidden { node_address(caller.node(), family) } else { own };
-        return answers(ask, predicted, seen_as, sticky).map_err(|wrong| format!("{frontend}: {wrong}"));
+    let (caller, family) = (expected.caller, frontend.family());
+    if predicted.outcome == "answered" && !expected.deaf {
+        let own = caller.address(stage, family);
+        let seen_as = if predicted.hidden { node_address(expected.decided_by, family) } else { own };
+        let ask = || probe(stage, caller, frontend).run(&caller.namespace(stage)).unwrap();
+        return answers(ask, predicted, seen_as, expected.sticky).map_err(|wrong| format!("{frontend}: {wrong}"));
     }
-    let outcome = ask();
+    let outcome = once(stage, caller, frontend);
     // The kernel tells a host's own UDP socket that its packet was dropped.
-    let told = matches!(caller, Caller::Host(_)) && frontend.protocol == Protocol::Udp;
-    let right = match predicted.outcome.as_str() {
-        "refused" => matches!(outcome, Outcome::Refused | Outcome::Reset),
-        "dropped" => outcome == if told { Outcome::NotPermitted } else { Outcome::Silence },
-        // Whoever has the address may answer, but nobody else.
-        "passed" => match outcome {
-            Outcome::Answered { destination, .. } => destination == SocketAddr::new(frontend.address, frontend.port),
-            _ => true,
-        },
+    let is_udp = frontend.protocol == Protocol::Udp;
+    let told = matches!(caller, Caller::Host(_)) && is_udp;
+    let right = match (predicted.outcome.as_str(), &outcome) {
+        // It came to a host, which has nobody there.
+        ("answered", outcome) => *outcome == if is_udp { Outcome::Refused } else { Outcome::Reset },
+        ("refused", Outcome::Refused | Outcome::Reset) => true,
+        ("refused", Outcome::Unreachable) => expected.any_error,
+        ("dropped", outcome) => *outcome == if told { Outcome::NotPermitted } else { Outcome::Silence },
+        // Whoever has the address may answer, and nobody else; the lab's router knows who there is.
+        ("passed", Outcome::Answered { destination, .. }) => {
+            *destination == SocketAddr::new(frontend.address, frontend.port)
+        }
+        ("passed", Outcome::Reset | Outcome::Unreachable) => true,
+        ("passed", Outcome::Refused) => is_udp,
         _ => false,
     };
     if right { Ok(outcome.to_string()) } else { Err(format!("{frontend}: the packet met {outcome:?}")) }

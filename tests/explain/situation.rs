@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{
     manifests::Manifests,
-    packets::{self, Predicted},
+    names,
+    packets::{self, Expected, Predicted},
     stage::{Stage, node_address},
 };
 
@@ -73,6 +74,25 @@ pub struct Situation {
     exit: i32,
     /// Who is asked again may be sent to one of several for good
     sticky: bool,
+    /// Nobody listens on the endpoints
+    deaf: bool,
+    /// The node that decides, if it is not the caller's
+    decided_by: Option<u8>,
+    /// A DNS server runs, and resolvers know it
+    dns: Dns,
+}
+
+/// What there is of DNS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dns {
+    /// Nothing: no name is asked for
+    None,
+    /// A server, and an upstream
+    Runs,
+    /// A server, whose upstream is away
+    WithoutUpstream,
+    /// Resolvers ask a server that is away
+    Dead,
 }
 
 /// What came of a situation, for the table.
@@ -99,6 +119,9 @@ impl Situation {
             words: Vec::new(),
             exit: 0,
             sticky: false,
+            deaf: false,
+            decided_by: None,
+            dns: Dns::None,
         }
     }
 
@@ -158,6 +181,21 @@ impl Situation {
         Self { sticky: true, ..self }
     }
 
+    /// The packets come to endpoints on which nobody listens.
+    pub fn deaf(self) -> Self {
+        Self { deaf: true, ..self }
+    }
+
+    /// Another node's frontend is asked for.
+    pub fn decided_by(self, node: u8) -> Self {
+        Self { decided_by: Some(node), ..self }
+    }
+
+    /// Names are asked for.
+    pub fn dns(self, dns: Dns) -> Self {
+        Self { dns, ..self }
+    }
+
     /// It does not work, because of this; the sentence has these words.
     pub fn fails(self, cause: &'static str, words: &[&'static str]) -> Self {
         Self { cause: Some(cause), words: words.to_vec(), exit: 1, ..self }
@@ -180,12 +218,14 @@ impl Situation {
 
     /// Plays it. Leaves nothing behind for the next one.
     pub fn play(&self, stage: &mut Stage) -> Result<Told, String> {
-        stage.write(&self.manifests);
+        let manifests = self.manifests.clone();
+        stage.write(&if self.dns == Dns::None { manifests } else { names::with_service(manifests) });
         match self.programming {
             Programming::Once => stage.apply(&self.flags),
             Programming::Agent => drop(stage.run_agent(1, &self.flags)),
             Programming::None => {}
         }
+        let _upstream = names::start(stage, self.dns);
         for damage in &self.damage {
             damage(stage);
         }
@@ -196,7 +236,7 @@ impl Situation {
 
     /// Asks, and sends packets.
     fn judge(&self, stage: &Stage) -> Result<Told, String> {
-        let answer = self.ask(stage, self.live)?;
+        let answer = self.ask(stage, self.live).map_err(|wrong| format!("{wrong}\n  packet: {}", self.once(stage)))?;
         let mut complaints = self.complaints(&answer);
         if !self.live && self.exit != 2 {
             // What is seen of a node that nothing is wrong with leads to the same answer.
@@ -232,13 +272,19 @@ impl Situation {
             words.extend(["--from".to_owned(), self.caller.said()]);
         }
         words.extend(live.then(|| "--live".to_owned()));
+        if self.dns != Dns::None {
+            words.extend(["--corefile".to_owned(), names::COREFILE_PATH.to_owned()]);
+        }
         words
     }
 
     /// Runs the command. The exit code must be as expected.
     fn ask(&self, stage: &Stage, live: bool) -> Result<Value, String> {
         let question = self.question(live);
-        let words: Vec<&str> = question.iter().map(String::as_str).collect();
+        let corefile = stage.path(names::COREFILE_PATH).display().to_string();
+        let here = |word: &String| if word == names::COREFILE_PATH { corefile.clone() } else { word.clone() };
+        let words: Vec<String> = question.iter().map(here).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let output: Output = stage.portolan(self.caller.node(), &words, &self.flags);
         let (said, erred) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if self.exit == 2 {
@@ -284,18 +330,38 @@ impl Situation {
                 let found = self.caller.resolve(stage, name);
                 let found = found.into_iter().find(|a| predicted.frontend.is_none_or(|f| f.address == *a));
                 match found {
-                    Some(address) => Frontend { address, protocol: Protocol::Tcp, port: *port },
+                    Some(address) if predicted.outcome != "no-address" => {
+                        Frontend { address, protocol: Protocol::Tcp, port: *port }
+                    }
                     None if predicted.outcome == "no-address" => return Ok(format!("no address for {name}")),
-                    None => return Err(format!("{name} has no such address")),
+                    found => return Err(format!("{name} is {found:?}")),
                 }
             }
-            Dial::Nothing(_) if predicted.outcome == "no-address" => return Ok("no address".to_owned()),
+            Dial::Nothing(_) if predicted.outcome == "no-address" => return Ok("none: there is no address".to_owned()),
             Dial::Nothing(_) => return Err("a packet is predicted where there can be none".to_owned()),
         };
         if predicted.frontend.is_some_and(|claimed| claimed != frontend) {
             return Err(format!("the client dials {frontend}"));
         }
-        packets::compare(stage, self.caller, frontend, &predicted, self.sticky)
+        // An error that is none of the rules': of the routes, or one that a firewall's owner chose.
+        let any_error = matches!(self.cause, Some("no-route" | "foreign-rule"));
+        let expected = Expected {
+            caller: self.caller,
+            decided_by: self.decided_by.unwrap_or(self.caller.node()),
+            sticky: self.sticky,
+            deaf: self.deaf,
+            any_error,
+        };
+        packets::compare(stage, frontend, &predicted, &expected)
+    }
+
+    /// One packet, where the command said nothing of use.
+    fn once(&self, stage: &Stage) -> String {
+        match &self.dial {
+            Dial::At(text) => packets::once(stage, self.caller, packets::frontend(text)).to_string(),
+            Dial::Name(name, _) => format!("{name} is {:?}", self.caller.resolve(stage, name)),
+            Dial::Nothing(why) => (*why).to_owned(),
+        }
     }
 }
 

@@ -27,6 +27,8 @@ const FLAGS: [&str; 4] =
     ["--cluster-cidr", "10.244.0.0/16,fd00:10:244::/48", "--service-cidr", "10.96.0.0/16,fd00:96::/112"];
 /// A host outside that is not of the cluster and answers.
 pub const STRANGER: [u8; 4] = [203, 0, 113, 9];
+/// The next DNS server up.
+pub const UPSTREAM: [u8; 4] = [192, 0, 2, 53];
 
 /// False, with a word why, where a lab cannot be built; a failure where it must be.
 pub fn can_run(test: &str) -> bool {
@@ -55,7 +57,16 @@ impl Stage {
     pub fn build() -> Self {
         let lab = Lab::up(spec()).unwrap().guarded();
         let outside = ["10.96.0.1", "fd00:96::1", "10.96.0.2", "fd00:96::2", "10.96.0.3", "fd00:96::3"];
-        let balancers = ["192.0.2.127", "fd00:2::127", "192.0.2.128", "fd00:2::128", "198.51.100.7", "fd00:51::7"];
+        let balancers = [
+            "192.0.2.127",
+            "fd00:2::127",
+            "192.0.2.128",
+            "fd00:2::128",
+            "198.51.100.7",
+            "fd00:51::7",
+            "198.51.100.8",
+            "fd00:51::8",
+        ];
         let stray = ["10.96.7.7", "fd00:96::77"];
         let routed: Vec<_> =
             outside.iter().chain(&balancers).chain(&stray).map(|address| address.parse().unwrap()).collect();
@@ -248,6 +259,8 @@ fn spec() -> LabSpec {
         ("shop", "client-2", 2, 20),
         ("other", "visitor", 1, 30),
         ("shop", "dns", 1, 53),
+        ("shop", "web-3", 1, 12),
+        ("shop", "web-4", 2, 12),
     ];
     for (namespace, name, node, last) in pods {
         spec.pods.push(LabPod {
@@ -263,6 +276,7 @@ fn spec() -> LabSpec {
         address: STRANGER.into(),
         ports: Ports { tcp: [80, TARGET_PORT].into(), udp: [80, TARGET_PORT].into() },
     });
+    spec.externals.push(LabHost { address: UPSTREAM.into(), ports: Ports::default() });
     spec
 }
 
