@@ -22,6 +22,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The Services as the control plane completed them, in order of namespace and name
     pub services: Vec<Service>,
+    /// All objects as the control plane completed them
+    pub objects: Vec<Located>,
     /// What the control plane worked with
     pub options: controlplane::Options,
     /// What was wrong with the input
@@ -75,8 +77,29 @@ pub fn load_with(
         ..controlplane::Options::default()
     };
     let completed = complete(read.objects, &options, &AllocationStore::new(&input.state_dir), allocating)?;
-    let objects = completed.objects.iter().map(|located| (&located.object, Some(&located.origin)));
-    let (mut world, notices) = ingest::world(&name, objects);
+    let (world, settings, notices) = world(&completed.objects, input, node, interface_addresses)?;
+    let notices: Vec<Notice> = [read.notices, completed.notices, notices].concat();
+    let refused = read.unreadable || notices.iter().any(|n| n.severity == Severity::Refused);
+    let services = services(&completed.objects);
+    let exit_code = ExitCode::from(u8::from(refused));
+    let refused = refused_services(&notices, &services);
+    let objects = completed.objects;
+    Ok(Loaded { world, settings, services, objects, options, refused, notices, incomplete: read.unreadable, exit_code })
+}
+
+/// Completed objects as one node has them, the settings for it, and what cannot be used of them.
+///
+/// # Errors
+///
+/// Those of `interface_addresses`, which is asked only where it matters.
+pub fn world(
+    objects: &[Located],
+    input: &InputArgs,
+    node: &NodeArgs,
+    interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
+) -> anyhow::Result<(World, Settings, Vec<Notice>)> {
+    let objects = objects.iter().map(|located| (&located.object, Some(&located.origin)));
+    let (mut world, notices) = ingest::world(&node_name(node), objects);
     world.service_networks.extend(&input.service_cidr);
     world.node.addresses.splice(0..0, node.node_ip.iter().copied());
     let (settings, mut warnings) = node.settings(&world.node);
@@ -85,12 +108,7 @@ pub fn load_with(
     if world.node.addresses.is_empty() || settings.node_port_addresses != NodePortAddresses::Primary {
         world.node.interface_addresses = interface_addresses()?;
     }
-    let notices: Vec<Notice> = [read.notices, completed.notices, notices].concat();
-    let refused = read.unreadable || notices.iter().any(|n| n.severity == Severity::Refused);
-    let services = services(&completed.objects);
-    let exit_code = ExitCode::from(u8::from(refused));
-    let refused = refused_services(&notices, &services);
-    Ok(Loaded { world, settings, services, options, refused, notices, incomplete: read.unreadable, exit_code })
+    Ok((world, settings, notices))
 }
 
 /// Services that some notice refuses and that are not among those that can be used.

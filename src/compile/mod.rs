@@ -6,6 +6,7 @@
 
 mod claims;
 mod frontends;
+mod path;
 mod plan;
 mod report;
 mod rows;
@@ -14,6 +15,7 @@ mod udp;
 
 pub use claims::{Claims, FrontendKind};
 pub use frontends::{OwnFrontend, frontends};
+pub use path::{Hidden, Path, Sender, is_hidden, path};
 pub use plan::{FrontendPlan, LostFrontend, PortPlan, ServicePlan, plan};
 pub use report::{HealthCheck, ServiceReport, WithoutLocal, health_check_addresses, port_of, report};
 pub use rows::{node_rows, rows};

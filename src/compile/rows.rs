@@ -7,7 +7,7 @@ use std::{
 
 use super::{FrontendPlan, PortPlan, ServicePlan};
 use crate::{
-    model::{Frontend, PodDetector, Settings, Target, World, merge_ranges},
+    model::{Family, Frontend, Settings, Target, World, merge_ranges},
     tables::{AffinityGroup, Element, List, Rows, fit_comment},
 };
 
@@ -28,14 +28,8 @@ pub fn rows(plan: &ServicePlan, held: Option<&Rows>) -> Rows {
 
 /// The rows that belong to the node and not to a Service: where pods live, and the ranges of cluster IPs.
 pub fn node_rows(world: &World, settings: &Settings) -> Rows {
-    let pods = match &settings.detector {
-        PodDetector::SourceRanges(ranges) => {
-            // The first of each family, as kube-proxy has it (section 3.5).
-            let mut families = BTreeSet::new();
-            ranges.iter().filter(|r| families.insert(r.network().is_ipv4())).copied().collect()
-        }
-        PodDetector::BridgeInterface(_) | PodDetector::InterfaceNamePrefix(_) => Vec::new(),
-    };
+    // The first range of each family, as kube-proxy has it (section 3.5).
+    let pods: Vec<_> = Family::ALL.into_iter().filter_map(|family| settings.detector.range_of(family)).collect();
     let mut rows = Rows::default();
     rows.elements.extend(merge_ranges(pods).into_iter().map(Element::Pods));
     let networks = merge_ranges(world.service_networks.iter().copied());

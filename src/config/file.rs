@@ -16,6 +16,7 @@ use super::{
     Config, ConfigError, Entry, Place, Warning, file_key, kube_proxy,
     yaml::{self, Node, Value},
 };
+use crate::model::nearest;
 
 /// `apiVersion` of our own file.
 pub const API_VERSION: &str = "config.portolan.net/v1alpha1";
@@ -127,28 +128,6 @@ fn unknown(key: &str, flags: &[&str]) -> String {
         ),
         false => "there is no such field; docs/configuration.md lists all".to_owned(),
     }
-}
-
-/// The name that a misspelt one is probably meant for: at most a third of its letters differ.
-pub(super) fn nearest(word: &str, names: impl Iterator<Item = String>) -> Option<String> {
-    let lower = word.to_lowercase();
-    let distances = names.map(|name| (distance(&lower, &name.to_lowercase()), name));
-    distances.filter(|(distance, _)| *distance <= word.len() / 3).min().map(|(_, name)| name)
-}
-
-/// Letters to insert, delete or replace to get from one word to the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 /// The configuration as a file of our own form, which [`read_file`] reads back to the same.

@@ -1,9 +1,27 @@
 //! Why a Service works or does not: the way of one connection's first packet, step by step, told by the decisions that
 //! [`crate::compile`] took. Pure: what was seen on a node comes in as [`Observed`].
 
+mod absent;
+mod address;
 mod cause;
+mod client;
+mod headless;
+mod near;
+mod others;
+mod question;
+mod report;
+mod scene;
+mod seen;
+mod serve;
+mod service;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 pub use cause::Cause;
+pub use question::{Dialled, Host, NameAnswer, PortRef, Question, Resolution};
+pub use scene::Scene;
+pub use walk::{deciding_node, explain};
 
 use std::{collections::BTreeSet, net::IpAddr};
 

@@ -7,6 +7,7 @@ pub mod ingest;
 mod located;
 mod notice;
 mod ranges;
+mod similar;
 mod types;
 mod world;
 
@@ -14,6 +15,7 @@ pub use address::{is_loopback, parse_address, parse_range};
 pub use located::Located;
 pub use notice::{Notice, Origin, Severity};
 pub use ranges::{IpRange, merge_ranges};
+pub use similar::{nearest, resembles};
 pub use types::{
     EndpointFacts, Family, Frontend, Node, NodePortAddresses, PodDetector, PortId, Protocol, Service, ServiceId,
     ServicePort, ServiceType, Settings, Slice, SliceId, SlicePort, Target, TrafficPolicy,

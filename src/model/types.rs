@@ -349,6 +349,21 @@ pub enum PodDetector {
     InterfaceNamePrefix(String),
 }
 
+impl PodDetector {
+    /// The range that pods of a family are recognised by, if they are by their source address.
+    pub fn range_of(&self, family: Family) -> Option<IpNet> {
+        match self {
+            PodDetector::SourceRanges(ranges) => ranges.iter().find(|r| Family::of(r.network()) == family).copied(),
+            PodDetector::BridgeInterface(_) | PodDetector::InterfaceNamePrefix(_) => None,
+        }
+    }
+
+    /// Whether pods of a family can be told from others at all.
+    pub fn detects(&self, family: Family) -> bool {
+        !matches!(self, PodDetector::SourceRanges(_)) || self.range_of(family).is_some()
+    }
+}
+
 impl Default for PodDetector {
     /// No detector.
     fn default() -> Self {

@@ -127,9 +127,7 @@ impl Choice {
 
     fn new(family: Family, settings: &Settings) -> Self {
         let pod = match &settings.detector {
-            PodDetector::SourceRanges(ranges) => {
-                ranges.iter().any(|r| Family::of(r.network()) == family).then_some(PodMatch::Source)
-            }
+            detector @ PodDetector::SourceRanges(_) => detector.detects(family).then_some(PodMatch::Source),
             PodDetector::BridgeInterface(name) => Some(PodMatch::Interface(name.clone())),
             PodDetector::InterfaceNamePrefix(prefix) => Some(PodMatch::Interface(format!("{prefix}*"))),
         };

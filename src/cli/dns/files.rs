@@ -114,8 +114,7 @@ pub fn read(input: &InputArgs) -> anyhow::Result<Manifests> {
     };
     let mut allocations = AllocationStore::new(&input.state_dir).load().unwrap_or_default();
     let completed = controlplane::complete(read.objects, &options, &mut allocations);
-    let mut objects: BTreeMap<Key, Object> =
-        completed.objects.into_iter().map(|located| (key(&located.object), located.object)).collect();
+    let mut objects = by_key(completed.objects);
     // What a control plane would refuse is most often no fault of the name: an alias of a name with capitals, two
     // cluster IPs without the policy for two. Whoever wrote it down wants it answered; of what cannot be used at
     // all, names are not made.
@@ -124,6 +123,17 @@ pub fn read(input: &InputArgs) -> anyhow::Result<Manifests> {
     }
     imply_namespaces(&given, &mut objects);
     Ok(Manifests { objects, incomplete: read.unreadable, notices: [read.notices, completed.notices].concat() })
+}
+
+fn by_key(objects: impl IntoIterator<Item = Located>) -> BTreeMap<Key, Object> {
+    objects.into_iter().map(|located| (key(&located.object), located.object)).collect()
+}
+
+/// What names are made of where everything was completed already.
+pub fn of_completed(objects: &[Located]) -> BTreeMap<Key, Object> {
+    let mut by_key = by_key(objects.iter().cloned());
+    imply_namespaces(objects, &mut by_key);
+    by_key
 }
 
 fn is_named(object: &Object) -> bool {

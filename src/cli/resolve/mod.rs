@@ -1,10 +1,10 @@
 //! `portolan resolve`: what a name is answered with, and why.
 
-mod asker;
-mod live;
-mod offline;
+pub(super) mod asker;
+pub(super) mod live;
+pub(super) mod offline;
 mod show;
-mod walk;
+pub(super) mod walk;
 
 use std::{net::IpAddr, process::ExitCode, str::FromStr};
 
@@ -89,10 +89,14 @@ enum Format {
 
 /// A flag of `portolan run` as it is shown here: one path at a time, so that NAME may follow.
 fn shown(arg: Arg) -> Arg {
-    let own = ["name", "qtype", "from", "live", "server", "output"];
+    one_path(arg, &SHOWN, &["name", "qtype", "from", "live", "server", "output"])
+}
+
+/// A flag of `portolan run` in a command with flags of its `own`, which shows some.
+pub(super) fn one_path(arg: Arg, shown: &[&str], own: &[&str]) -> Arg {
     let arg = if arg.get_id() == "manifests" { arg.num_args(1) } else { arg };
     let id = arg.get_id().as_str();
-    let hide = !SHOWN.contains(&id) && !own.contains(&id);
+    let hide = !shown.contains(&id) && !own.contains(&id);
     arg.hide(hide)
 }
 
@@ -126,7 +130,7 @@ pub(super) fn run(args: &ResolveArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What is asked for.
-struct Question {
+pub(super) struct Question {
     /// In the order in which they are tried
     candidates: Vec<Name>,
     types: Vec<Rtype>,
@@ -135,7 +139,7 @@ struct Question {
 }
 
 impl Question {
-    fn new(text: &str, qtype: Option<Rtype>, asker: &Asker) -> anyhow::Result<Self> {
+    pub fn new(text: &str, qtype: Option<Rtype>, asker: &Asker) -> anyhow::Result<Self> {
         let address = text.parse::<IpAddr>().ok();
         let (candidates, absolute) = match address.and_then(corefile::reverse_of) {
             Some(reverse) => (vec![reverse], true),

@@ -10,12 +10,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 pub use fields::{FieldDoc, field_docs};
 
 use super::{
-    ConfigError, Entry, Place, Warning,
-    file::nearest,
-    parse_duration,
+    ConfigError, Entry, Place, Warning, parse_duration,
     yaml::{Node, Value},
 };
-use crate::model::parse_address;
+use crate::model::{nearest, parse_address};
 use fields::{Becomes, FIELDS, Field, Kind};
 
 /// `apiVersion` of kube-proxy's file.

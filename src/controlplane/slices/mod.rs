@@ -7,8 +7,11 @@ mod pods;
 mod ports;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use verdict::{PodVerdict, declared, is_selected, verdict};
 
 use self::{from_endpoints::mirror, from_pods::select, pods::Pods};
 use super::hash;

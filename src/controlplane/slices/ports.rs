@@ -19,13 +19,13 @@ pub(super) fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
 }
 
 /// The ports of the Pod's containers and sidecars (init containers that are always restarted, KEP-753).
-fn container_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
+pub(super) fn container_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
     let is_sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
     let sidecars = pod.spec.init_containers.iter().filter(is_sidecar);
     pod.spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports)
 }
 
-fn speaks(candidate: &ContainerPort, port: &ServicePort) -> bool {
+pub(super) fn speaks(candidate: &ContainerPort, port: &ServicePort) -> bool {
     protocol(candidate.protocol.as_deref()) == protocol(port.protocol.as_deref())
 }
 

@@ -1,7 +1,7 @@
 //! Directives of CoreDNS that there are none of here: what to do instead, or why nothing need be done.
 
 use super::{blocks::Line, report::Report};
-use crate::config::file::nearest;
+use crate::model::nearest;
 
 /// Directives that work.
 pub const KNOWN: [&str; 23] = [

@@ -1,0 +1,113 @@
+//! `portolan explain`: why a Service works or does not.
+
+mod names;
+mod show;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Arg, Args, ValueEnum};
+use tracing::warn;
+
+use super::{NodeArgs, RunArgs, input, resolve, table};
+use crate::{
+    config::Config,
+    explain::{self, Dialled, Question, Scene, Source, Verdict},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  portolan explain shop/web:80 -f manifests/ --node node-1                     from some pod of this node
+  portolan explain web.shop:80 -f manifests/ --node node-1 --from shop/client  from that pod, by name
+  portolan explain 192.0.2.127:80 -f manifests/ --node node-1 --from 203.0.113.9
+  portolan explain node-2:30080 -f manifests/ --node node-1                    from outside the cluster
+  portolan explain shop/web:80 -f manifests/ --node node-1 --from host -o json";
+
+/// Options of `portolan run` that are shown here; the others are taken, and not shown.
+const SHOWN: [&str; 14] = [
+    "config",
+    "manifests",
+    "service_cidr",
+    "load_balancer_pool",
+    "state_dir",
+    "node",
+    "node_ip",
+    "cluster_cidr",
+    "detect_local_mode",
+    "nodeport_addresses",
+    "masquerade_all",
+    "corefile",
+    "dns_cluster_domain",
+    "dns_upstreams",
+];
+
+/// Say why a Service works or does not: the way of a connection's first packet, step by step, each decision with its
+/// reason, and at last one sentence: works; works, but ...; does not work because ..., and what to do.
+///
+/// TARGET is a name as a pod uses it (web, web.shop, web.shop.svc.cluster.local), a Service as NAMESPACE/NAME, an IP
+/// address, or the name of a node; an IPv6 address with a port stands in brackets. PORT is a number or the name of a
+/// service port; it may be left out where there is only one. PROTO is TCP, UDP or SCTP.
+///
+/// The decisions are those that `portolan run` takes from the same objects, by the same code. Without --from, the client
+/// is some pod of this node for names, Services and cluster IPs, and somebody outside the cluster for all else. Where
+/// another node decides - the client's own, or that whose node port is dialled - it is told what that one does.
+///
+/// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or something could not be read.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, mut_args = shown)]
+pub struct ExplainArgs {
+    /// What is dialled
+    #[arg(value_name = "TARGET[:PORT[/PROTO]]", value_parser = Dialled::parse)]
+    target: Dialled,
+    /// Who dials: POD, NAMESPACE/POD, host (this node), or an IP address
+    #[arg(long, value_name = "SOURCE", value_parser = Source::parse)]
+    from: Option<Source>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(flatten)]
+    options: RunArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line a step, and the sentence
+    Text,
+    /// JSON
+    Json,
+}
+
+fn shown(arg: Arg) -> Arg {
+    resolve::one_path(arg, &SHOWN, &["target", "from", "live", "output"])
+}
+
+pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let (config, warnings) = args.options.with("dns", "central").config()?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    if config.input.manifests.is_empty() {
+        bail!("nothing to answer from: give manifests with -f");
+    }
+    let loaded = input::load(&config.input, &config.node, input::Allocating::ReadOnly)?;
+    let mut scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
+    let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
+    question.resolution = names::resolve(&question, &config, &scene.objects)?;
+    if let Some(node) = explain::deciding_node(&question, &scene) {
+        scene = on_node(&node, &config, scene)?;
+    }
+    let explanation = explain::explain(&question, &scene, None).map_err(anyhow::Error::msg)?;
+    let text = match args.output {
+        Format::Text => show::text(&explanation, &scene.world.node.name),
+        Format::Json => serde_json::to_string_pretty(&explanation)? + "\n",
+    };
+    table::print(&text)?;
+    Ok(ExitCode::from(u8::from(explanation.verdict == Verdict::Fails)))
+}
+
+/// The same cluster as another node has it. What that one was told on its command line is not known here; what this one
+/// was told of itself is not the other's.
+fn on_node(name: &str, config: &Config, scene: Scene) -> anyhow::Result<Scene> {
+    let node = NodeArgs { node: Some(name.to_owned()), node_ip: Vec::new(), ..config.node.clone() };
+    let Scene { objects, notices, options, .. } = scene;
+    let (world, settings, _) = input::world(&objects, &config.input, &node, || Ok(Vec::new()))?;
+    Ok(Scene::new(world, settings, objects, notices, options))
+}

@@ -1,0 +1,78 @@
+//! What DNS answers the client, by the code of `portolan resolve`.
+
+use crate::{
+    cli::{
+        dns::{files, settings::Settings},
+        resolve::{
+            self,
+            asker::{Asker, Who},
+            offline::{self, Offline},
+            walk::{Answer, Outcome, Tried, Walk},
+        },
+    },
+    config::Config,
+    explain::{Host, NameAnswer, Question, Resolution, Source},
+    model::Located,
+};
+
+/// The answer for the name that is dialled, or for that of the Service; none for an address, and for what is no name.
+///
+/// # Errors
+/// The configuration of names cannot be read.
+pub fn resolve(question: &Question, config: &Config, objects: &[Located]) -> anyhow::Result<Option<Resolution>> {
+    let names = Settings::new(config).peek()?;
+    let domain = offline::domain(&names);
+    let text = match &question.dialled.host {
+        Host::Address(_) => return Ok(None),
+        Host::Name(name) => name.clone(),
+        Host::Service(id) => format!("{}.{}.svc.{domain}.", id.name, id.namespace),
+    };
+    // Only a pod's resolver has the cluster's search list.
+    let (who, text) = match &question.source {
+        Some(Source::Pod { namespace, name }) => (Some(Who::Pod(namespace.clone(), name.clone())), text),
+        None => (None, text),
+        Some(Source::Host | Source::Address(_)) => (None, format!("{}.", text.trim_end_matches('.'))),
+    };
+    let objects = files::of_completed(objects);
+    let offline = Offline::new(&names, &objects);
+    // Whether there is such a pod is asked elsewhere.
+    let asker = Asker::new(who.as_ref(), None, domain)?;
+    let Ok(asked) = resolve::Question::new(&text, None, &asker) else { return Ok(None) };
+    let walk = Walk::new(&asked, asker.address(), Some(&offline), None)?;
+    Ok(walk.tried.get(walk.result).map(|result| resolution(&walk, result)))
+}
+
+fn resolution(walk: &Walk, result: &Tried) -> Resolution {
+    let before = walk.tried.iter().take(walk.result);
+    let tried = before.map(|one| {
+        let words: Vec<String> =
+            one.asked().iter().map(|answer| format!("{} {}", answer.qtype, answer.word())).collect();
+        format!("{} {}", one.name, words.join(", "))
+    });
+    let mut steps: Vec<String> = Vec::new();
+    for step in result.asked().iter().flat_map(|answer| &answer.steps) {
+        if !steps.contains(step) {
+            steps.push(step.clone());
+        }
+    }
+    let name = result.name.trim_end_matches('.').to_owned();
+    Resolution { name, answer: answer(result.asked()), tried: tried.collect(), steps }
+}
+
+fn answer(answers: &[Answer]) -> NameAnswer {
+    let of_type = |wanted: &'static [&'static str]| {
+        let records = answers.iter().flat_map(|answer| &answer.records);
+        records.filter(move |record| record.section == "answer" && wanted.contains(&record.rtype.as_str()))
+    };
+    let addresses: Vec<_> = of_type(&["A", "AAAA"]).filter_map(|record| record.data.parse().ok()).collect();
+    if !addresses.is_empty() {
+        return NameAnswer::Addresses(addresses);
+    }
+    if let Some(alias) = of_type(&["CNAME"]).last() {
+        return NameAnswer::Alias(alias.data.trim_end_matches('.').to_owned());
+    }
+    match answers.iter().find(|answer| answer.outcome == Outcome::Forwarded) {
+        Some(forwarded) => NameAnswer::Forwarded(forwarded.forwarded_to.clone(), None),
+        None => NameAnswer::Nothing,
+    }
+}

@@ -1,0 +1,262 @@
+//! Why a service port has no endpoint that can be used.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Cause, Scene, Stage,
+    near::{self, count, list},
+    report::Fault,
+};
+use crate::{
+    compile::Selection,
+    controlplane::{PodVerdict, is_selected, verdict},
+    model::{Family, Service, ServiceId, ServicePort, Severity},
+    objects,
+};
+
+/// A service port that has nobody to serve it.
+pub(super) struct Absent<'a> {
+    pub scene: &'a Scene,
+    pub service: &'a Service,
+    pub port: &'a ServicePort,
+    pub family: Family,
+    /// All of its endpoints, judged
+    pub selection: &'a Selection<'a>,
+}
+
+impl Absent<'_> {
+    /// The first true cause.
+    pub fn fault(&self) -> Fault {
+        let known = self.not_usable().or_else(|| self.of_pods()).or_else(|| self.of_slices());
+        known.unwrap_or_else(|| self.nobody_made_them())
+    }
+
+    fn id(&self) -> &ServiceId {
+        &self.service.id
+    }
+
+    /// The Service with its port in the words of its object.
+    fn raw(&self) -> Option<(&objects::Service, &objects::ServicePort)> {
+        let service = self.scene.service(self.id())?;
+        Some((service, raw_port(service, self.port)?))
+    }
+
+    /// Endpoints are there, and none of them is ready.
+    fn not_usable(&self) -> Option<Fault> {
+        let judged = &self.selection.judged;
+        let first = judged.first()?;
+        let id = self.id();
+        let shown: Vec<String> = judged.iter().map(|j| who(j, id)).collect();
+        let fault = |cause, because: String, remedy: String| Some(Fault::new(Stage::Endpoint, cause, because, remedy));
+        if judged.iter().all(|j| j.facts.terminating) {
+            return fault(
+                Cause::Terminating,
+                format!("all endpoints of Service {id} are terminating and serve no more ({})", list(&shown)),
+                "wait for their successors, or see why there are none: kubectl get pods".to_owned(),
+            );
+        }
+        let remedy = match &first.facts.pod {
+            Some(pod) => format!("see why its readiness probe fails: kubectl -n {} describe pod {pod}", id.namespace),
+            None => "make them ready in their EndpointSlice or Endpoints object".to_owned(),
+        };
+        let because = match judged.len() {
+            1 => format!("Service {id} has no ready endpoints: its only one, {}, is not ready", shown.concat()),
+            all => format!("Service {id} has no ready endpoints: all {all} are not ready ({})", list(&shown)),
+        };
+        fault(Cause::NotReady, because, remedy)
+    }
+
+    /// No endpoints were made of the Pods that the Service selects.
+    fn of_pods(&self) -> Option<Fault> {
+        let (raw, port) = self.raw()?;
+        if raw.spec.selector.is_empty() || self.scene.world.slices_of(self.id()).any(|s| !s.endpoints.is_empty()) {
+            return None;
+        }
+        let selected: Vec<&objects::Pod> = self.scene.pods().filter(|pod| is_selected(raw, pod)).collect();
+        if selected.is_empty() {
+            return Some(self.matches_nothing(raw));
+        }
+        let verdicts: Vec<(&objects::Pod, PodVerdict)> =
+            selected.iter().map(|pod| (*pod, verdict(port, pod, self.family))).collect();
+        self.wrong_port(&verdicts, port)
+            .or_else(|| self.wrong_family(&verdicts))
+            .or_else(|| self.not_running(&verdicts))
+    }
+
+    fn matches_nothing(&self, raw: &objects::Service) -> Fault {
+        let id = self.id();
+        let near = near::pods(raw, self.scene);
+        let near = if near.is_empty() { String::new() } else { format!(" ({})", list(&near)) };
+        Fault::new(
+            Stage::Endpoint,
+            Cause::SelectorMatchesNothing,
+            format!(
+                "the selector {} of Service {id} matches no Pod in namespace {}{near}, so it has no endpoints",
+                near::labels(&raw.spec.selector),
+                id.namespace
+            ),
+            format!("correct spec.selector or the Pods' labels (kubectl -n {} get pods --show-labels)", id.namespace),
+        )
+    }
+
+    fn wrong_port(&self, verdicts: &[(&objects::Pod, PodVerdict)], port: &objects::ServicePort) -> Option<Fault> {
+        let (pod, wanted, has) = verdicts.iter().find_map(|(pod, verdict)| match verdict {
+            PodVerdict::NoPort { wanted, has } => Some((pod, wanted, has)),
+            _ => None,
+        })?;
+        Some(Fault::new(
+            Stage::Endpoint,
+            Cause::TargetPortName,
+            format!(
+                "no Pod of Service {} has a port with the name {wanted} of targetPort in port {} (Pod {}/{}: {has})",
+                self.id(),
+                port.port,
+                pod.metadata.namespace(),
+                pod.metadata.name
+            ),
+            "correct spec.ports[].targetPort, or name the container's port so",
+        ))
+    }
+
+    fn wrong_family(&self, verdicts: &[(&objects::Pod, PodVerdict)]) -> Option<Fault> {
+        let other: Vec<String> = pods_with(verdicts, |verdict| *verdict == PodVerdict::OtherFamily);
+        (!other.is_empty()).then(|| self.other_family(&list(&other)))
+    }
+
+    fn other_family(&self, who: &str) -> Fault {
+        let (id, family) = (self.id(), self.family);
+        Fault::new(
+            Stage::Endpoint,
+            Cause::EndpointFamily,
+            format!("Service {id} has an {family} address, and its endpoints have no {family} address ({who})"),
+            "set spec.ipFamilies to the family that the Pods have, or give the Pods both",
+        )
+    }
+
+    fn not_running(&self, verdicts: &[(&objects::Pod, PodVerdict)]) -> Option<Fault> {
+        let id = self.id();
+        let waiting = pods_with(verdicts, |verdict| matches!(verdict, PodVerdict::NoAddress(_)));
+        let ended = pods_with(verdicts, |verdict| matches!(verdict, PodVerdict::Ended(_)));
+        let because = match (waiting.is_empty(), ended.is_empty()) {
+            (false, _) => format!(
+                "{} that Service {id} selects {} no address yet, not running: {}",
+                count(waiting.len(), "Pod"),
+                if waiting.len() == 1 { "has" } else { "have" },
+                list(&waiting)
+            ),
+            (true, false) => format!(
+                "{} that Service {id} selects {} ended: {}",
+                count(ended.len(), "Pod"),
+                if ended.len() == 1 { "has" } else { "have" },
+                list(&ended)
+            ),
+            (true, true) => return None,
+        };
+        let remedy = format!("see why: kubectl -n {} describe pods -l <the selector>", id.namespace);
+        let remedy = match self.raw() {
+            Some((raw, _)) => remedy.replace("<the selector>", &near::labels(&raw.spec.selector)),
+            None => remedy,
+        };
+        Some(Fault::new(Stage::Endpoint, Cause::PodsNotRunning, format!("no endpoints: {because}"), remedy))
+    }
+
+    /// Slices are there, and what they have is not of this port.
+    fn of_slices(&self) -> Option<Fault> {
+        let (id, port) = (self.id(), self.port);
+        let filled = || self.scene.world.slices_of(id).filter(|slice| !slice.endpoints.is_empty());
+        filled().next()?;
+        let ours = |p: &crate::model::SlicePort| p.name == port.name && p.protocol == port.protocol;
+        if filled().any(|slice| slice.ports.iter().any(ours)) {
+            let others = filled().filter(|slice| slice.ports.iter().any(ours)).flat_map(|slice| &slice.endpoints);
+            let others: Vec<String> = others.map(|facts| facts.address.to_string()).collect();
+            return Some(self.other_family(&list(&others)));
+        }
+        let names: BTreeSet<String> = filled().flat_map(|slice| &slice.ports).map(shown_port).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        let has = match names.is_empty() {
+            true => "they have no ports".to_owned(),
+            false => format!("they have: {}", list(&names)),
+        };
+        Some(Fault::new(
+            Stage::Endpoint,
+            Cause::PortName,
+            format!("the endpoints of Service {id} have no port {} ({has})", shown(&port.name, port.protocol)),
+            "give the port the same name and protocol in the Service and in its Endpoints or EndpointSlice",
+        ))
+    }
+
+    /// Neither Pods nor slices.
+    fn nobody_made_them(&self) -> Fault {
+        let id = self.id();
+        if let Some(notice) = self.scene.said_of("Endpoints", id, Severity::Refused).next() {
+            return Fault::new(
+                Stage::Endpoint,
+                Cause::Invalid,
+                format!("the Endpoints object {id} is refused, {}: {}", notice.field, notice.reason),
+                "correct it",
+            );
+        }
+        let selector = self.raw().filter(|(raw, _)| !raw.spec.selector.is_empty());
+        if let Some((raw, _)) = selector {
+            return self.matches_nothing(raw);
+        }
+        let of_namespace = self.scene.objects.iter().filter_map(|located| match &located.object {
+            objects::Object::Endpoints(o) if o.metadata.namespace() == &*id.namespace => Some(o.metadata.name.clone()),
+            _ => None,
+        });
+        let others = of_namespace.filter(|name| **name != *id.name);
+        let near = crate::model::nearest(&id.name, others);
+        let near = near.map(|near| format!(" (there is one named {near})")).unwrap_or_default();
+        Fault::new(
+            Stage::Endpoint,
+            Cause::NoEndpointsObject,
+            format!(
+                "Service {id} has no endpoints: it has no selector, and there is no Endpoints or EndpointSlice with addresses for it{near}"
+            ),
+            format!(
+                "write an EndpointSlice with the label kubernetes.io/service-name: {}, or give the Service a selector",
+                id.name
+            ),
+        )
+    }
+}
+
+/// The port as the object has it.
+pub(super) fn raw_port<'a>(service: &'a objects::Service, port: &ServicePort) -> Option<&'a objects::ServicePort> {
+    service.spec.ports.iter().find(|raw| {
+        raw.name.as_deref().unwrap_or_default() == &*port.name
+            && raw.protocol.as_deref().filter(|p| !p.is_empty()).unwrap_or("TCP") == port.protocol.to_string()
+    })
+}
+
+/// An endpoint's address, and who that is.
+pub(super) fn who(judged: &crate::compile::Judged<'_>, id: &ServiceId) -> String {
+    let mut words: Vec<String> = Vec::new();
+    words.extend(judged.facts.pod.as_ref().map(|pod| format!("Pod {}/{pod}", id.namespace)));
+    words.extend(judged.facts.node.as_ref().map(|node| format!("on {node}")));
+    match words.is_empty() {
+        true => judged.target.to_string(),
+        false => format!("{} ({})", judged.target, words.join(" ")),
+    }
+}
+
+fn pods_with(verdicts: &[(&objects::Pod, PodVerdict)], is: impl Fn(&PodVerdict) -> bool) -> Vec<String> {
+    let with = verdicts.iter().filter(|(_, verdict)| is(verdict));
+    with.map(|(pod, verdict)| {
+        let phase = match verdict {
+            PodVerdict::Ended(phase) => format!(", {phase}"),
+            PodVerdict::NoAddress(Some(phase)) => format!(", {phase}"),
+            _ => String::new(),
+        };
+        format!("Pod {}/{}{phase}", pod.metadata.namespace(), pod.metadata.name)
+    })
+    .collect()
+}
+
+fn shown_port(port: &crate::model::SlicePort) -> String {
+    format!("{} {}", shown(&port.name, port.protocol), port.port)
+}
+
+fn shown(name: &str, protocol: crate::model::Protocol) -> String {
+    if name.is_empty() { format!("without a name for {protocol}") } else { format!("named {name} for {protocol}") }
+}

@@ -1,0 +1,147 @@
+//! Who asks.
+
+use std::net::IpAddr;
+
+use super::{Source, scene};
+use crate::{
+    compile::Sender,
+    explain::Scene,
+    model::{Family, PodDetector, nearest},
+};
+
+/// A client, as the node that decides sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    /// In words
+    pub label: String,
+    /// Its namespace; that of its resolver's search list
+    pub namespace: Option<String>,
+    pub addresses: Vec<IpAddr>,
+    pub role: Role,
+    /// Nobody said who asks
+    pub assumed: bool,
+}
+
+/// What a client is to the node that decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A pod of this node
+    Pod,
+    /// A pod of another node, whose packets arrive from there
+    FarPod,
+    /// A process of this node
+    Host,
+    /// Anybody else
+    Outside,
+}
+
+impl Client {
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    /// There is no such Pod.
+    pub fn new(source: &Source, scene: &Scene) -> Result<Self, String> {
+        match source {
+            Source::Host => Ok(Self::host(scene)),
+            Source::Pod { namespace, name } => match scene.pod(namespace, name) {
+                Some(pod) => Ok(Self::pod(pod, scene)),
+                None => Err(no_pod(namespace, name, scene)),
+            },
+            Source::Address(address) if scene.is_here(*address) => {
+                Ok(Self { addresses: vec![*address], ..Self::host(scene) })
+            }
+            Source::Address(address) => match scene.pod_at(*address) {
+                Some(pod) => Ok(Self::pod(pod, scene)),
+                None => {
+                    let whose = scene
+                        .node_at(*address)
+                        .map_or("a client outside the cluster".to_owned(), |node| format!("a process of node {node}"));
+                    let label = format!("{whose} ({address})");
+                    Ok(Self { label, namespace: None, addresses: vec![*address], role: Role::Outside, assumed: false })
+                }
+            },
+        }
+    }
+
+    /// Some pod of this node.
+    pub fn some_pod(scene: &Scene) -> Self {
+        let label = format!("some pod of this node, {} (--from says another client)", scene.world.node.name);
+        Self { label, namespace: Some("default".to_owned()), addresses: Vec::new(), role: Role::Pod, assumed: true }
+    }
+
+    /// Some client outside the cluster.
+    pub fn outsider() -> Self {
+        let label = "some client outside the cluster (--from says another)".to_owned();
+        Self { label, namespace: None, addresses: Vec::new(), role: Role::Outside, assumed: true }
+    }
+
+    fn host(scene: &Scene) -> Self {
+        let node = &scene.world.node;
+        let own = if node.addresses.is_empty() { &node.interface_addresses } else { &node.addresses };
+        let label = format!("a process of this node, {}", node.name);
+        Self { label, namespace: None, addresses: own.clone(), role: Role::Host, assumed: false }
+    }
+
+    fn pod(pod: &crate::objects::Pod, scene: &Scene) -> Self {
+        let addresses: Vec<IpAddr> = scene::addresses(pod).collect();
+        let node = pod.spec.node_name.as_deref().filter(|name| !name.is_empty());
+        let here = node.is_none_or(|node| *node == *scene.world.node.name);
+        let of_host = pod.spec.host_network == Some(true);
+        let role = match (of_host, here) {
+            (true, true) => Role::Host,
+            (true, false) => Role::Outside,
+            (false, true) => Role::Pod,
+            (false, false) => Role::FarPod,
+        };
+        let mut words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        words.extend(node.map(|node| format!("on {node}")));
+        words.extend(of_host.then(|| "with the node's network".to_owned()));
+        let namespace = pod.metadata.namespace();
+        let words = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
+        let label = format!("Pod {namespace}/{}{words}", pod.metadata.name);
+        Self { label, namespace: Some(namespace.to_owned()), addresses, role, assumed: false }
+    }
+
+    /// Its address of a family.
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().find(|address| Family::of(**address) == family).copied()
+    }
+
+    /// Whether it can speak a family; who has no known address can.
+    pub fn speaks(&self, family: Family) -> bool {
+        self.addresses.is_empty() || self.address(family).is_some()
+    }
+
+    /// The client as the node's rules see it.
+    pub fn sender(&self, family: Family, scene: &Scene) -> Sender {
+        let address = self.address(family);
+        let pod = match &scene.settings.detector {
+            PodDetector::SourceRanges(_) => {
+                let range = scene.settings.detector.range_of(family);
+                range.is_some_and(|range| match address {
+                    Some(address) => range.contains(&address),
+                    None => self.role == Role::Pod,
+                })
+            }
+            PodDetector::BridgeInterface(_) | PodDetector::InterfaceNamePrefix(_) => self.role == Role::Pod,
+        };
+        Sender { address, pod, host: self.role == Role::Host }
+    }
+
+    pub fn is_pod(&self) -> bool {
+        matches!(self.role, Role::Pod | Role::FarPod)
+    }
+}
+
+fn no_pod(namespace: &str, name: &str, scene: &Scene) -> String {
+    let elsewhere = scene.pods().filter(|pod| pod.metadata.name == name);
+    let elsewhere: Vec<String> = elsewhere.map(|pod| format!("{}/{name}", pod.metadata.namespace())).collect();
+    let in_namespace = scene.pods().filter(|pod| pod.metadata.namespace() == namespace);
+    let near = nearest(name, in_namespace.map(|pod| pod.metadata.name.clone()));
+    let hint = match (elsewhere.as_slice(), near) {
+        ([], None) => String::new(),
+        ([], Some(near)) => format!("; is {namespace}/{near} meant?"),
+        (elsewhere, _) => format!("; is {} meant?", elsewhere.join(" or ")),
+    };
+    format!("--from: there is no Pod {namespace}/{name}{hint}")
+}
