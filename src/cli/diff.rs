@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::{InputArgs, NodeArgs, input};
 use crate::{
     desired::Desired,
-    kernel::{DataPlane, NetlinkDataPlane},
+    kernel::{DataPlane, NetlinkDataPlane, observe},
     model::Family,
-    tables::{Contents, Difference, Program, differences},
+    observed::ProgramState,
+    tables::{Contents, Difference, Program, TABLE, TableState, differences},
 };
 
 const EXAMPLES: &str = "\
@@ -68,39 +69,30 @@ pub(super) fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Differences that concern no Service: the program itself.
-fn program_lines(
-    kernel: &mut NetlinkDataPlane,
-    programs: &[Program],
-    state: &crate::tables::TableState,
-) -> anyhow::Result<Vec<Line>> {
+fn program_lines(kernel: &mut NetlinkDataPlane, programs: &[Program], state: &TableState) -> anyhow::Result<Vec<Line>> {
+    let line =
+        |what: String, missing: bool| Line::new("program", Difference { what, missing, frontends: Default::default() });
     let mut lines = Vec::new();
-    let mut say = |what: String, missing: bool| {
-        let difference = Difference { what, missing, frontends: Default::default() };
-        lines.push(Line::new("program", difference));
-    };
+    let found = observe::programs(kernel, programs, state)?;
     for program in programs {
-        let table = format!("table {} {}", program.family.nft(), crate::tables::TABLE);
-        match state.programs.get(&program.family) {
-            None => say(table, true),
-            Some(found) if *found != program.fingerprint => {
-                say(format!("{table} of this version and these settings ({})", program.fingerprint), true);
+        let table = format!("table {} {TABLE}", program.family.nft());
+        match found.get(&program.family) {
+            Some(ProgramState::Missing) => lines.push(line(table, true)),
+            Some(ProgramState::Other) => {
+                let wanted = format!("{table} of this version and these settings ({})", program.fingerprint);
+                lines.push(line(wanted, true));
             }
-            Some(_) => {}
+            Some(ProgramState::Damaged(things)) => {
+                let edited = things.iter().filter(|thing| !state.strangers.contains(*thing));
+                lines.extend(edited.map(|chain| line(format!("original rules of {chain}"), true)));
+            }
+            Some(ProgramState::Intact) => {}
+            None => eprintln!(
+                "warning: {table}: whether its chains are the original ones was not compared; that takes CAP_SYS_ADMIN"
+            ),
         }
     }
-    for stranger in &state.strangers {
-        say(stranger.clone(), false);
-    }
-    if lines.is_empty() {
-        let damaged = kernel.damaged_chains(programs)?;
-        let line = |chain| {
-            Line::new(
-                "program",
-                Difference { what: format!("original rules of {chain}"), missing: true, frontends: Default::default() },
-            )
-        };
-        lines.extend(damaged.into_iter().map(line));
-    }
+    lines.extend(state.strangers.iter().map(|stranger| line(stranger.clone(), false)));
     Ok(lines)
 }
 

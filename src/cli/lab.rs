@@ -212,8 +212,8 @@ fn show(scene: &Scene, lab: &Lab) -> anyhow::Result<()> {
         frontends.iter().filter(|(kind, _)| *kind != FrontendKind::NodePort).map(|(_, f)| f.address).collect();
     lab.route(&by_way_of_a_node, first)?;
     let rows = call_everything(lab, first, &frontends)?;
-    let counts = lab.on_node(first, || get::new_connections(world, &scene.settings))?;
-    println!("{}", get::table_text(&scene.services, world, &counts, &scene.options));
+    let services = lab.on_node(first, || get::table_text(&scene.services, world, &scene.settings, &scene.options))?;
+    println!("{services}");
     println!("{}", lab::table(&rows));
     sizes.insert(0, vec!["NODE".to_owned(), "ELEMENTS IN THE KERNEL".to_owned()]);
     println!("{}", table::columns(&sizes));

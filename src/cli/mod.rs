@@ -10,6 +10,7 @@ mod explain;
 mod get;
 mod input;
 mod lab;
+mod look;
 mod plan;
 mod render;
 mod resolve;

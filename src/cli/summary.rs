@@ -94,7 +94,8 @@ fn outcome(frontend: &FrontendPlan, port: &PortPlan) -> String {
     words
 }
 
-fn kind(kind: FrontendKind) -> &'static str {
+/// What a frontend is to its Service, in words.
+pub(super) fn kind(kind: FrontendKind) -> &'static str {
     match kind {
         FrontendKind::ClusterIp => "cluster IP",
         FrontendKind::LoadBalancer => "load balancer",

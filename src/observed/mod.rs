@@ -33,7 +33,7 @@ pub struct Observed {
 /// What the kernel holds in our tables, as against what is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Programmed {
-    /// The program of each family
+    /// The program of each family. Absent: its chains could not be compared without writing, and nothing else is wrong.
     pub programs: BTreeMap<Family, ProgramState>,
     /// What differs between what is wanted and what is held, for the Service asked for and for the node's own rows
     pub differences: Vec<Difference>,

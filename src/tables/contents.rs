@@ -61,6 +61,23 @@ impl Contents {
         self.rows.keys()
     }
 
+    /// What is held of what an owner wants or has, for a comparison of both. Of the things that several owners may want,
+    /// and of which the kernel does not tell whose they are, it has those that it wants.
+    pub fn held(&self, owner: &Owner, wanted: &Rows) -> Rows {
+        let mut held = self.rows.get(owner).cloned().unwrap_or_default();
+        held.elements.retain(|element| !is_shared(element));
+        let nodes_own = |element: &&Element| matches!(element, Element::Pods(_) | Element::ServiceNetwork(_));
+        match owner {
+            Owner::Node => held.elements.extend(self.shared.keys().filter(nodes_own).cloned()),
+            Owner::Service(_) | Owner::Stray => {
+                let shared = wanted.elements.iter().filter(|e| is_shared(e) && self.shared.contains_key(e));
+                held.elements.extend(shared.cloned());
+            }
+        }
+        held.normalise();
+        held
+    }
+
     /// What a kernel holds, given to the owners that its comments and names tell.
     pub fn from_kernel(state: TableState) -> Self {
         let owners = Owners::of(&state.elements);
@@ -343,14 +360,7 @@ impl Owners {
 
 /// The frontend of an element with a comment, and the Service that the comment names.
 fn commented_owner(element: &Element) -> Option<(Frontend, Owner)> {
-    match element {
-        Element::Frontend { frontend, owner, .. } | Element::DeadEnd { frontend, owner, .. } => {
-            let (namespace, rest) = owner.split_once('/')?;
-            let name = rest.split_once(':').map_or(rest, |(name, _)| name);
-            Some((*frontend, Owner::Service(ServiceId::new(namespace, name))))
-        }
-        _ => None,
-    }
+    Some((*element.frontend()?, Owner::Service(element.port()?.service)))
 }
 
 /// Who owns an affinity group, from its name.

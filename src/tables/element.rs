@@ -1,7 +1,7 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use super::group;
-use crate::model::{Family, Frontend, IpRange, Protocol, Target};
+use crate::model::{Family, Frontend, IpRange, PortId, Protocol, ServiceId, Target};
 
 /// The first slot of a node's own endpoints in the map `endpoints`.
 pub const LOCAL_SLOTS: u16 = 32768;
@@ -211,6 +211,17 @@ impl Element {
             | Element::Remembered { .. }
             | Element::Member { .. } => None,
         }
+    }
+
+    /// The service port that the element's comment names, for those with a comment. Of a long name the end is missing.
+    pub fn port(&self) -> Option<PortId> {
+        let (Element::Frontend { frontend, owner, .. } | Element::DeadEnd { frontend, owner, .. }) = self else {
+            return None;
+        };
+        let (service, port) = owner.split_once(':').unwrap_or((owner, ""));
+        let (namespace, name) = service.split_once('/')?;
+        let service = ServiceId::new(namespace, name);
+        Some(PortId { service, name: port.into(), protocol: frontend.protocol })
     }
 
     /// The name of the map or set that holds the element.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::List;
-use crate::model::Family;
+use crate::model::{Family, PortId, Protocol, ServiceId};
 
 /// Clients that one list of a group remembers at most; nft wants a bound for maps that packets write to.
 pub(super) const CLIENTS: u32 = 65536;
@@ -28,6 +28,14 @@ pub struct AffinityGroup {
 }
 
 impl AffinityGroup {
+    /// The service port that it belongs to, from its name; `None` for a name that is not of this form.
+    pub fn port(&self) -> Option<PortId> {
+        let mut parts = self.name.splitn(4, '/');
+        let service = ServiceId::new(parts.next()?, parts.next()?);
+        let protocol = Protocol::parse(&parts.next()?.to_ascii_uppercase())?;
+        Some(PortId { service, name: parts.next().unwrap_or_default().into(), protocol })
+    }
+
     /// The lists that the group is used for.
     pub fn lists(&self) -> impl Iterator<Item = List> {
         [(List::All, self.all), (List::Local, self.local)].into_iter().filter_map(|(list, used)| used.then_some(list))

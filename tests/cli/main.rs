@@ -10,6 +10,7 @@ mod arguments;
 mod comparing;
 mod configuring;
 mod following;
+mod looking;
 mod manifests;
 mod resolving;
 mod showing;

@@ -19,7 +19,7 @@ fn services_are_shown_with_endpoints_and_connections() {
     let cells = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!(cells(0)[..5], ["NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP"]);
     assert_eq!(cells(1)[..6], ["shop", "web", "ClusterIP", "10.96.0.10", "<none>", "80/TCP"]);
-    assert_eq!(cells(1)[7..], ["1/1", "0"]);
+    assert_eq!(cells(1)[7..], ["1/1", "0", "0", "0"]);
     assert!(get(&["-o", "wide"]).lines().next().unwrap().contains("SELECTOR"));
     assert_eq!(get(&["-n", "elsewhere"]).lines().count(), 1);
 

@@ -13,6 +13,7 @@ mod json;
 mod kube_proxy;
 mod monitor;
 mod namespace;
+mod observe;
 mod owned;
 mod redirect;
 mod tables;

@@ -26,6 +26,7 @@ use crate::{
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_STATUS: u16 = 3;
+const CTA_PROTOINFO: u16 = 4;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;
@@ -34,10 +35,18 @@ const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_SCTP: u16 = 3;
+/// The state, in either of the two.
+const CTA_PROTOINFO_STATE: u16 = 1;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 /// The bit of the status that says that an answer was seen.
 const IPS_SEEN_REPLY: u32 = 1 << 1;
+// States of linux/netfilter/nf_conntrack_tcp.h and nf_conntrack_sctp.h.
+const TCP_CONNTRACK_TIME_WAIT: u8 = 7;
+const TCP_CONNTRACK_CLOSE: u8 = 8;
+const SCTP_CONNTRACK_CLOSED: u8 = 1;
 /// The bit of a filter that compares CTA_PROTO_NUM; part of the interface, though no public header has it.
 const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
 
@@ -56,6 +65,8 @@ pub struct Flow {
     pub reply_destination: Target,
     /// A packet was seen in the answer's direction
     pub answered: bool,
+    /// The connection is over: the entry only waits for late packets, and a new connection replaces it. Never so for UDP.
+    pub ended: bool,
     /// The entry's identity, so that a later entry of the same addresses is not mistaken for it
     pub id: Option<u32>,
     /// The conntrack zone, if it is not the default one
@@ -184,9 +195,23 @@ fn flow(attributes: Attributes<'_>) -> Option<Flow> {
     let (protocol, source, destination) = tuple(attributes.nested(CTA_TUPLE_ORIG))?;
     let (_, reply_source, reply_destination) = tuple(attributes.nested(CTA_TUPLE_REPLY))?;
     let answered = attributes.number(CTA_STATUS).is_some_and(|status| status & IPS_SEEN_REPLY != 0);
+    let ended = ended(protocol, attributes.nested(CTA_PROTOINFO));
     let id = attributes.number(CTA_ID);
     let zone = attributes.get(CTA_ZONE).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes);
-    Some(Flow { protocol, source, destination, reply_source, reply_destination, answered, id, zone })
+    Some(Flow { protocol, source, destination, reply_source, reply_destination, answered, ended, id, zone })
+}
+
+/// Whether the connection is over, by what its protocol's state says.
+fn ended(protocol: Protocol, states: Attributes<'_>) -> bool {
+    let state = |kind| match states.nested(kind).get(CTA_PROTOINFO_STATE) {
+        Some([state]) => Some(*state),
+        _ => None,
+    };
+    match protocol {
+        Protocol::Tcp => matches!(state(CTA_PROTOINFO_TCP), Some(TCP_CONNTRACK_TIME_WAIT | TCP_CONNTRACK_CLOSE)),
+        Protocol::Sctp => state(CTA_PROTOINFO_SCTP) == Some(SCTP_CONNTRACK_CLOSED),
+        Protocol::Udp => false,
+    }
 }
 
 fn tuple(attributes: Attributes<'_>) -> Option<(Protocol, Target, Target)> {

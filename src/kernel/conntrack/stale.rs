@@ -78,6 +78,7 @@ mod tests {
             reply_source: target(reply_source),
             reply_destination: target(reply_destination),
             answered: true,
+            ended: false,
             id: None,
             zone: None,
         };
@@ -135,6 +136,7 @@ mod tests {
             reply_source: target(SERVING),
             reply_destination: target(CLIENT),
             answered,
+            ended: false,
             id: None,
             zone: None,
         };

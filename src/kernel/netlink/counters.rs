@@ -1,5 +1,7 @@
 //! The counters that elements of `frontends` and `dead-ends` carry.
 
+use std::collections::BTreeMap;
+
 use super::{
     decode::{Names, element},
     dump::Reader,
@@ -32,11 +34,37 @@ pub(crate) fn read(reader: &mut Reader<'_>, family: Family) -> Result<Vec<Count>
     Ok(counts)
 }
 
+/// The packets that the counters in the rules of some chains counted, by the chain's name; none if the table does not
+/// exist.
+pub(crate) fn of_rules(
+    reader: &mut Reader<'_>,
+    family: Family,
+    chains: &[String],
+) -> Result<BTreeMap<String, u64>, KernelError> {
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    if !reader.tables()?.contains_key(&family) {
+        return Ok(counted);
+    }
+    for rule in reader.rules(family)?.into_iter().filter(|rule| chains.contains(&rule.chain)) {
+        let expressions = Attributes(&rule.expressions).iter().map(|(_, expression)| Attributes(expression));
+        let packets: u64 = expressions.filter_map(packets_and_bytes).map(|(packets, _)| packets).sum();
+        *counted.entry(rule.chain).or_default() += packets;
+    }
+    Ok(counted)
+}
+
 /// Packets and bytes. The kernel lists a single expression by itself, several in a list.
 fn counter(element: Attributes<'_>) -> Option<(u64, u64)> {
     let list = element.nested(NFTA_SET_ELEM_EXPRESSIONS).iter().map(|(_, expression)| Attributes(expression));
     let mut expressions = std::iter::once(element.nested(NFTA_SET_ELEM_EXPR)).chain(list);
-    let counter = expressions.find(|expression| expression.text(NFTA_EXPR_NAME) == Some("counter"))?;
-    let counted = counter.nested(NFTA_EXPR_DATA);
+    expressions.find_map(packets_and_bytes)
+}
+
+/// What an expression counted, if it is a counter.
+fn packets_and_bytes(expression: Attributes<'_>) -> Option<(u64, u64)> {
+    if expression.text(NFTA_EXPR_NAME) != Some("counter") {
+        return None;
+    }
+    let counted = expression.nested(NFTA_EXPR_DATA);
     Some((counted.long(NFTA_COUNTER_PACKETS)?, counted.long(NFTA_COUNTER_BYTES)?))
 }

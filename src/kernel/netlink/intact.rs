@@ -5,7 +5,15 @@
 //! do not matter. The comparison outlives a restart of Portolan; a newer nft that translates a rule differently makes
 //! the chain look edited, which costs one installation of the program.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+};
 
 use super::{
     batch::Batch,
@@ -43,23 +51,78 @@ impl Known {
         table: &str,
         programs: &[Program],
     ) -> Result<Vec<String>, KernelError> {
+        for program in programs {
+            if !self.0.contains_key(&key(program)) {
+                self.0.insert(key(program), load_and_read(socket, &scratch(table), program)?);
+            }
+        }
+        self.compare(socket, table, programs)
+    }
+
+    /// The same for those who only look: what is loaded for comparison is loaded in a network namespace of its own, which
+    /// ends with this call, and with the process if that is killed. `None` if the process may not make one (that takes
+    /// CAP_SYS_ADMIN).
+    pub fn edited_unseen(
+        &mut self,
+        socket: &mut NetfilterSocket,
+        table: &str,
+        programs: &[Program],
+    ) -> Result<Option<Vec<String>>, KernelError> {
+        let unknown: Vec<&Program> = programs.iter().filter(|program| !self.0.contains_key(&key(program))).collect();
+        if !unknown.is_empty() {
+            let Some(shapes) = read_elsewhere(table, &unknown)? else { return Ok(None) };
+            self.0.extend(unknown.into_iter().map(key).zip(shapes));
+        }
+        self.compare(socket, table, programs).map(Some)
+    }
+
+    /// Compares programs whose shapes are known.
+    fn compare(
+        &self,
+        socket: &mut NetfilterSocket,
+        table: &str,
+        programs: &[Program],
+    ) -> Result<Vec<String>, KernelError> {
         let existing = Reader { socket, table }.tables()?;
         let mut edited = Vec::new();
         for program in programs {
-            let key = (program.family, program.fingerprint.clone());
-            if !self.0.contains_key(&key) {
-                self.0.insert(key.clone(), load_and_read(socket, &scratch(table), program)?);
-            }
             let actual = match existing.contains_key(&program.family) {
                 true => read(&mut Reader { socket, table }, program)?,
                 false => Shapes::new(),
             };
-            let wanted = self.0.get(&key).into_iter().flatten();
+            let wanted = self.0.get(&key(program)).into_iter().flatten();
             let differing = wanted.filter(|(name, shape)| actual.get(*name) != Some(*shape));
             edited.extend(differing.map(|(name, _)| format!("{} chain {name}", program.family.nft())));
         }
         Ok(edited)
     }
+}
+
+fn key(program: &Program) -> (Family, String) {
+    (program.family, program.fingerprint.clone())
+}
+
+/// Loads programs in a new network namespace and reads them there.
+fn read_elsewhere(table: &str, programs: &[&Program]) -> Result<Option<Vec<Shapes>>, KernelError> {
+    let attempt = "loading the program for comparison, in a network namespace of its own";
+    let work = || -> Result<Option<Vec<Shapes>>, KernelError> {
+        match unshare(CloneFlags::CLONE_NEWNET) {
+            Err(Errno::EPERM) => return Ok(None),
+            other => other.map_err(|error| failed(attempt, error.desc()))?,
+        }
+        let mut socket = NetfilterSocket::open()?;
+        let text: String = programs.iter().map(|program| program.for_table(table)).collect();
+        nft::run(&text, false, attempt)?;
+        let mut reader = Reader { socket: &mut socket, table };
+        programs.iter().map(|program| read(&mut reader, program)).collect::<Result<_, _>>().map(Some)
+    };
+    // A thread of its own, because a thread that has left its namespace may not be able to return.
+    let result = thread::scope(|scope| scope.spawn(work).join());
+    result.unwrap_or_else(|_| Err(failed(attempt, "the thread that does it ended early")))
+}
+
+fn failed(attempt: &str, reason: &str) -> KernelError {
+    KernelError::Failed { attempt: attempt.to_owned(), reason: reason.to_owned() }
 }
 
 /// The name of the table that programs are loaded into for comparison.

@@ -72,6 +72,24 @@ impl NetlinkDataPlane {
         result
     }
 
+    /// Like [`DataPlane::damaged_chains`], for those who only look: nothing is written into this namespace, not even for a
+    /// moment. `None` if that takes a capability that the process does not have (CAP_SYS_ADMIN).
+    ///
+    /// # Errors
+    /// Those of reading the tables, and of running `nft`.
+    pub fn damaged_chains_unseen(&mut self, programs: &[Program]) -> Result<Option<Vec<String>>, KernelError> {
+        self.known.edited_unseen(&mut self.socket, &self.table, programs)
+    }
+
+    /// The packets that counters in the rules of these chains counted, by the chain's name.
+    pub(in crate::kernel) fn counted_by_chains(
+        &mut self,
+        family: Family,
+        chains: &[String],
+    ) -> Result<BTreeMap<String, u64>, KernelError> {
+        counters::of_rules(&mut self.reader(), family, chains)
+    }
+
     /// Has nft carry out a text, as a commit of our own.
     pub(super) fn nft(&mut self, text: &str, attempt: &str) -> Result<(), KernelError> {
         if !self.own.watched() {

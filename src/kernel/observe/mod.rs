@@ -7,5 +7,5 @@ mod surroundings;
 
 pub use agent::agent;
 pub use connections::connections;
-pub use programmed::programmed;
+pub use programmed::{counters, programmed, programs, remembered, turned_away};
 pub use surroundings::surroundings;
