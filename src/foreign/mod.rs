@@ -1,10 +1,21 @@
 //! What nftables rules of others do with a packet, in as far as that can be told from reading them.
+//!
+//! Read is what `nft -j list` prints, expression by expression. A rule may ask what is not known before the packet is
+//! sent - the client's port, a limit, a set that changes - or something that this reader does not understand: then it may
+//! match or not, and what follows is said with what it depends on.
+
+mod compat;
+mod expression;
+mod facts;
+mod ruleset;
+mod statement;
+mod value;
+mod walk;
+mod words;
+
+pub use ruleset::Ruleset;
 
 use crate::model::{Family, Protocol, Target};
-
-/// Tables that are not ours, as nft lists them in JSON.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ruleset {}
 
 /// A place where the kernel asks rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +64,8 @@ pub struct Finding {
     pub rule: String,
     /// Only for a finding that is not certain: what it depends on
     pub depends_on: Vec<String>,
+    /// Only for [`Fate::Translated`]: where to, if the rule names one address
+    pub to: Option<Target>,
 }
 
 /// What a rule does with a packet.
@@ -64,12 +77,29 @@ pub enum Fate {
     Refused,
     /// Sent elsewhere by a translation of addresses
     Translated,
+    /// Kept from connection tracking, so that nothing translates it
+    Untracked,
 }
 
 impl Ruleset {
-    /// What the rules at these hooks do with a packet, in the order in which the kernel asks them, up to the first that
-    /// certainly ends its way. Hooks are asked in the order given, each with the packet that belongs to it.
-    pub fn pass(&self, _way: &[(Hook, Packet)]) -> Vec<Finding> {
-        Vec::new()
+    /// What the rules at these hooks do with the first packet of a connection, in the order in which the kernel asks them, up
+    /// to the first that certainly ends its way. Hooks are asked in the order given, each with the packet that belongs to it.
+    ///
+    /// A finding that is certain happens whatever the unknown things are, unless one before it happens first.
+    ///
+    /// At [`Hook::Prerouting`] and [`Hook::Output`] the packet is as it was before our translation, but for its
+    /// `destination`: chains with a priority below ours see what was `dialled`, those above it the `destination` and the mark
+    /// that the packet has at the next hook of the way. Of a chain with the very priority of ours (-100, where kube-proxy's and
+    /// iptables' nat chains stand) it is not known whether it is asked before ours. A nat chain above it is asked only if ours
+    /// does not translate, which is when the two are the same.
+    pub fn pass(&self, way: &[(Hook, Packet)]) -> Vec<Finding> {
+        let mut walk = walk::Walk::new(self, way.iter().any(|(hook, _)| *hook == Hook::Output));
+        for (index, (hook, packet)) in way.iter().enumerate() {
+            let next_mark = way.get(index + 1).map_or(packet.mark, |(_, next)| next.mark);
+            if !walk.hook(*hook, packet, next_mark) {
+                break;
+            }
+        }
+        walk.findings()
     }
 }
