@@ -11,11 +11,14 @@ use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
     model::{Family, Frontend, Node, ServiceId, Settings, Target, World},
-    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction},
+    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction, news},
 };
 
 use synced::Stopwatch;
 pub use synced::{Cleaned, Drift, Spent, Synced};
+
+/// So many owners have their news told at one sync: nobody reads more, and words cost more than rows.
+const MOST_NEWS: usize = 200;
 
 /// The data plane of one node, and what is known about it.
 pub struct Agent<K> {
@@ -307,6 +310,7 @@ impl<K: DataPlane> Agent<K> {
             Ok(()) => {
                 synced.operations += transaction.operations();
                 let owners: Vec<Owner> = changes.keys().cloned().collect();
+                self.note_news(&changes, synced);
                 self.contents.accept(changes);
                 // The change itself is there, so nobody is to be blamed for it any more.
                 self.forget_departed(&owners, &transaction).map_err(KernelError::not_refused)?;
@@ -325,6 +329,15 @@ impl<K: DataPlane> Agent<K> {
                 self.commit(second, synced, refused)
             }
             Err(other) => Err(other),
+        }
+    }
+
+    /// Keeps in words what a change does to rows. To be called before it is accepted.
+    fn note_news(&self, changes: &Changes, synced: &mut Synced) {
+        let nothing = Rows::default();
+        let room = MOST_NEWS.saturating_sub(synced.news.len());
+        for (owner, rows) in changes.iter().take(room) {
+            synced.news.insert(owner.clone(), news(self.contents.rows(owner).unwrap_or(&nothing), rows));
         }
     }
 

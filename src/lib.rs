@@ -29,5 +29,6 @@ pub mod objects;
 pub mod observed;
 pub mod reconcile;
 pub mod source;
+pub mod status;
 pub mod tables;
 pub mod zone;

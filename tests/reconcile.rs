@@ -143,7 +143,7 @@ impl Observer for Passes {
         }
     }
 
-    fn failed(&mut self) {}
+    fn failed(&mut self, _: &str) {}
 
     fn passed(&mut self, pass: &Pass, _: &mut impl Keeper) {
         self.passes.send(pass.changed.clone()).unwrap();

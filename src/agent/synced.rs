@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     model::{Family, Notice},
-    tables::Owner,
+    tables::{Difference, Owner},
 };
 
 /// What one [`Agent::sync`] did.
@@ -13,6 +13,8 @@ use crate::{
 pub struct Synced {
     /// Services and others whose rows changed
     pub changed: BTreeSet<Owner>,
+    /// What became of the rows of some of these, for people; a start changes too many to tell of all
+    pub news: BTreeMap<Owner, Vec<Difference>>,
     /// Element operations sent to the kernel
     pub operations: usize,
     /// Owners whose change the kernel refuses, now or since an earlier sync, with its words; they keep their last good

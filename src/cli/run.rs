@@ -3,6 +3,8 @@
 mod dry_run;
 mod files;
 mod names;
+mod news;
+mod picture;
 mod reporter;
 
 use std::{
@@ -37,15 +39,20 @@ use crate::{
     },
     events::{Events, Reason},
     health::{Health, NodeState},
-    http::{BindError, HealthChecks, ListenFailure, Server, health_routes, metrics_routes},
+    http::{
+        Ask, BindError, HealthChecks, ListenFailure, PageFeed, Server, health_routes, metrics_routes, page_routes,
+        status_routes,
+    },
     kernel::NetlinkDataPlane,
     metrics::{Metrics, Refresh},
     model::{Node, Settings},
     reconcile::{ClusterFeed, ClusterInputs, CommittedChanges, Inputs, Keeper, PATIENCE, Reconciler, Timing},
     source::kube::{self, Kind},
+    status::Status,
 };
 use dry_run::DryRun;
 use files::ManifestFeed;
+use picture::Rates;
 use reporter::Reporter;
 
 /// How long the watches and servers may take to end.
@@ -81,6 +88,7 @@ struct Run {
     config: Config,
     health: Health,
     metrics: Metrics,
+    status: Status,
     kube_proxy: KubeProxy,
     stop: CancellationToken,
 }
@@ -91,7 +99,8 @@ impl Run {
         let node = if config.input.manifests.is_empty() { NodeState::Unknown } else { NodeState::Eligible };
         let metrics = Metrics::new(usize::try_from(config.serving.service_metrics_limit)?);
         let health = Health::new(config.sync.sync_period * 2, node);
-        Ok(Self { config, health, metrics, kube_proxy, stop: CancellationToken::new() })
+        let status = Status::new(config.node.node.as_deref().unwrap_or_default());
+        Ok(Self { config, health, metrics, status, kube_proxy, stop: CancellationToken::new() })
     }
 
     async fn begin(self) -> anyhow::Result<()> {
@@ -102,7 +111,7 @@ impl Run {
     async fn follow_files(self) -> anyhow::Result<()> {
         let allocating =
             if self.config.sync.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
-        let feed = ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating);
+        let feed = ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating, self.status.clone());
         let names = match self.answers_names() {
             true => {
                 let manifests = ManifestNames::new(self.config.input.clone());
@@ -135,7 +144,8 @@ impl Run {
         let (changes, watches) = kube::watch_kinds(&server, &node, kinds, &kube::Timing::default());
         let describe = describer(&self.config);
         let feed = ClusterFeed::new(inputs, changes, describe, PATIENCE, self.health.clone(), self.metrics.clone())
-            .with_names(committed);
+            .with_names(committed)
+            .with_status(self.status.clone());
         let result = self.with_keeper(feed, Some(server.client)).await;
         names.ended().await;
         watches.stop().await;
@@ -178,7 +188,8 @@ impl Run {
         let (refresh, requests) = Refresh::channel();
         // A dry run speaks to nobody: probes and load balancers would take it for the real thing.
         let dry_run = self.config.sync.dry_run;
-        let mut servers = if dry_run { JoinSet::new() } else { self.serve(refresh)? };
+        let (page, asks) = PageFeed::new(self.health.clone(), self.status.clone());
+        let mut servers = if dry_run { JoinSet::new() } else { self.serve(refresh, page)? };
         let node = self.config.node.node.as_deref().unwrap_or_default();
         let events = match client.filter(|_| self.config.api.events) {
             Some(client) => Events::start(client, node, self.stop.clone()),
@@ -192,11 +203,15 @@ impl Run {
         let reporter = Reporter {
             health: self.health,
             metrics: self.metrics,
+            status: self.status,
             events,
             checks,
             kube_proxy: self.kube_proxy,
             requests,
             asking: None,
+            asks,
+            asked: None,
+            rates: Rates::default(),
             refused: BTreeMap::new(),
             counting: false,
         };
@@ -214,7 +229,7 @@ impl Run {
     }
 
     /// Starts the servers.
-    fn serve(&self, refresh: Refresh) -> anyhow::Result<JoinSet<Result<(), BindError>>> {
+    fn serve(&self, refresh: Refresh, page: PageFeed) -> anyhow::Result<JoinSet<Result<(), BindError>>> {
         let serving = &self.config.serving;
         let hard_fail = serving.bind_address_hard_fail;
         let health = serving.healthz().map(|address| Server {
@@ -230,10 +245,17 @@ impl Run {
             flag: "--metrics-bind-address",
             address,
             hard_fail,
-            routes: metrics_routes(self.metrics.clone(), refresh, &shown),
+            routes: metrics_routes(self.metrics.clone(), refresh, &shown).merge(status_routes(self.status.clone())),
+        });
+        let page = serving.page().map(|address| Server {
+            name: "page",
+            flag: "--page-address",
+            address,
+            hard_fail,
+            routes: page_routes(page),
         });
         let mut tasks = JoinSet::new();
-        for server in [health, metrics].into_iter().flatten() {
+        for server in [health, metrics, page].into_iter().flatten() {
             tasks.spawn(server.run(self.stop.clone()));
         }
         Ok(tasks)

@@ -35,7 +35,8 @@ fn service(plan: &ServicePlan, text: &mut String) {
     }
 }
 
-fn why_nothing(plan: &ServicePlan) -> &'static str {
+/// Why there is nothing of a Service in the kernel.
+pub(super) fn why_nothing(plan: &ServicePlan) -> &'static str {
     let service = plan.service;
     if !service.proxied {
         "its label service.kubernetes.io/service-proxy-name hands it to another proxy"
@@ -73,7 +74,7 @@ fn service_port(port: &PortPlan, text: &mut String) {
 }
 
 /// Who gets what at a frontend.
-fn outcome(frontend: &FrontendPlan, port: &PortPlan) -> String {
+pub(super) fn outcome(frontend: &FrontendPlan, port: &PortPlan) -> String {
     let (all, local) = (port.selection.all.len(), port.selection.local.len());
     let mut words = match (frontend.policy, frontend.dead_end) {
         (_, Some(DeadEnd::Refuse)) => "refused: no endpoint".to_owned(),
@@ -105,7 +106,7 @@ pub(super) fn kind(kind: FrontendKind) -> &'static str {
 }
 
 /// Why the cluster policy uses an endpoint, or why it does not.
-fn verdict(verdict: Use) -> &'static str {
+pub(super) fn verdict(verdict: Use) -> &'static str {
     match verdict {
         Use::Ready => "ready",
         Use::LastResort => "terminating, used because none is ready",

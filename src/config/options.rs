@@ -8,7 +8,7 @@ use super::{
     dns::DnsOptions,
     duration::{self, parse_duration, parse_duration_or_milliseconds},
     node::NodeOptions,
-    values::{BindAddress, api_server, bind_address, cidr},
+    values::{BindAddress, api_server, bind_address, cidr, loopback_address},
 };
 
 /// Everything that `portolan run` can be told, as it applies. The same definition makes the flags, the environment
@@ -211,6 +211,17 @@ pub struct ServingOptions {
     )]
     pub bind_address_hard_fail: bool,
 
+    /// Where the page with the live picture is served, such as 127.0.0.1:10245; a loopback address; empty is off
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = loopback_address,
+        env = "PORTOLAN_PAGE_ADDRESS"
+    )]
+    pub page_address: BindAddress,
+
     /// How many Services have counters of their own among the metrics; 0 is none
     #[arg(long, value_name = "COUNT", default_value_t = 1000, env = "PORTOLAN_SERVICE_METRICS_LIMIT")]
     pub service_metrics_limit: u32,
@@ -225,6 +236,11 @@ impl ServingOptions {
     /// Where metrics are served, if they are.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics_bind_address.0
+    }
+
+    /// Where the page is served, if it is.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.page_address.0
     }
 }
 

@@ -82,6 +82,18 @@ pub(super) fn bind_address(text: &str) -> Result<BindAddress, String> {
     Ok(BindAddress(Some(address)))
 }
 
+/// A place where only this host can ask: what is served there asks nobody who he is.
+pub(super) fn loopback_address(text: &str) -> Result<BindAddress, String> {
+    let address = bind_address(text)?;
+    if address.0.is_some_and(|address| !address.ip().to_canonical().is_loopback()) {
+        return Err(format!(
+            "{text:?} can be reached by others; the page is for this node alone: choose a loopback address such as \
+             127.0.0.1:10245, and forward a port to see it from elsewhere"
+        ));
+    }
+    Ok(address)
+}
+
 pub(super) fn cidr(text: &str) -> Result<IpNet, String> {
     parse_range(text).ok_or_else(|| format!("{text:?} is no range such as 10.0.0.0/8 or fd00::/64"))
 }

@@ -1,4 +1,4 @@
-//! The small HTTP servers: health, metrics, and the health checks of Services.
+//! The small HTTP servers: health, metrics, the page, and the health checks of Services.
 //!
 //! One request a connection, few connections, short lives: a client that is slow or many costs the others nothing.
 
@@ -6,6 +6,8 @@ mod connections;
 mod health;
 mod health_checks;
 mod metrics;
+mod page;
+mod status;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -23,6 +25,11 @@ use crate::kernel::kube_proxy::MARK;
 pub use health::health_routes;
 pub use health_checks::{HealthChecks, ListenFailure};
 pub use metrics::metrics_routes;
+pub use page::{
+    Ask, DeadEndLine, EndpointPicture, Feed as PageFeed, FrontendPicture, Picture, ServicePicture,
+    State as EndpointState, page_routes,
+};
+pub use status::status_routes;
 
 /// How long a server waits before it tries again to listen.
 const BIND_RETRY: Duration = Duration::from_secs(5);

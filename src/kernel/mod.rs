@@ -13,6 +13,7 @@ use crate::{
 pub mod addresses;
 pub mod conntrack;
 mod error;
+mod http;
 pub mod kube_proxy;
 mod memory;
 pub mod monitor;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     foreign,
@@ -160,7 +161,8 @@ pub enum Route {
 }
 
 /// What a running agent says of itself, in as far as it concerns one Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AgentReport {
     /// The node's name, as the agent has it
     pub node: String,

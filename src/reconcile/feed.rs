@@ -18,6 +18,7 @@ use crate::{
     model::{Node, NodePortAddresses, Settings},
     objects::Object,
     source::kube::{Change, Kind},
+    status::Status,
 };
 
 /// So many changes are taken up at a time.
@@ -47,6 +48,8 @@ pub struct ClusterFeed<D> {
     warnings: Vec<String>,
     /// What the keeper was told of slices that could never be read
     incomplete: bool,
+    /// Who is told since when a kind cannot be followed
+    status: Option<Status>,
     /// Who hears of changes once the kernel took them
     names: Option<CommittedChanges>,
     patience: Option<Instant>,
@@ -74,11 +77,18 @@ impl<D: Describe> ClusterFeed<D> {
             told: None,
             warnings: Vec::new(),
             incomplete: false,
+            status: None,
             names: None,
             patience: Some(Instant::now() + patience),
         };
         feed.tell_missing();
         feed
+    }
+
+    /// Has it told in the status what cannot be followed, and since when.
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
     }
 
     /// Has changes told to names as well, once the kernel took them.
@@ -123,16 +133,26 @@ impl<D: Describe> ClusterFeed<D> {
                 warn!(retry_seconds = retry_in.as_secs(), "{error}; what is programmed stays");
                 self.metrics.watch_failed(kind.name());
                 self.troubles.insert(*kind, error.clone());
+                if let Some(status) = &self.status {
+                    status.source_failed(kind.name(), error);
+                }
             }
             Change::Recovered(kind) => {
                 info!("{}s are followed again", kind.name());
-                self.troubles.remove(kind);
+                self.heard_of(*kind);
             }
             Change::Listed(kind) => {
                 self.metrics.watch_listed(kind.name());
-                self.troubles.remove(kind);
+                self.heard_of(*kind);
             }
             Change::Undecodable { .. } => {}
+        }
+    }
+
+    fn heard_of(&mut self, kind: Kind) {
+        self.troubles.remove(&kind);
+        if let Some(status) = &self.status {
+            status.source_heard(kind.name());
         }
     }
 

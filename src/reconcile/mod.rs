@@ -64,8 +64,8 @@ pub trait Observer {
     /// Inputs were applied. If that changed anything, a pass follows once it may; not before `ready`, which is that of
     /// [`Inputs::ready`].
     fn changed(&mut self, changed: &Changed, ready: bool);
-    /// Inputs could not be read, or the kernel not be changed. It will be tried again.
-    fn failed(&mut self);
+    /// Inputs could not be read, or the kernel not be changed, for this reason. It will be tried again.
+    fn failed(&mut self, reason: &str);
     /// A pass is over.
     fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper);
     /// Waits until somebody asks for what only the keeper knows. May be cancelled.
@@ -187,7 +187,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
             }
             Err(failure) => {
                 error!("{failure:#}; the rules stay as they are");
-                self.observer.failed();
+                self.observer.failed(&format!("{failure:#}"));
                 self.pacing.failed(Instant::now());
             }
         }
@@ -277,7 +277,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
             Err(failure) => {
                 let again = self.pacing.due().map_or(0, |due| due.duration_since(now).as_secs());
                 error!(retry_seconds = again, "{failure}; the rules stay as they are");
-                self.observer.failed();
+                self.observer.failed(&failure.to_string());
                 // What it was for is not done.
                 self.changed.add(pass.changed);
                 self.foreign = pass.foreign;

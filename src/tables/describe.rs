@@ -41,7 +41,22 @@ impl fmt::Display for Difference {
 
 /// What `wanted` has and `held` lacks, and the other way round. The order of slots is no difference.
 pub fn differences(held: &Rows, wanted: &Rows) -> Vec<Difference> {
-    let (held, wanted) = (facts(held), facts(wanted));
+    compare(facts(held, |_| true), facts(wanted, |_| true))
+}
+
+/// What became of an owner's rows, for people who follow changes: [`differences`] without what only follows from a change
+/// of endpoints, such as the number of them. What came has `missing` set.
+pub fn news(before: &Rows, after: &Rows) -> Vec<Difference> {
+    let told = |element: &Element| {
+        !matches!(
+            element,
+            Element::Pick { .. } | Element::Hairpin(_) | Element::Sticky { .. } | Element::Learner { .. }
+        )
+    };
+    compare(facts(before, told), facts(after, told))
+}
+
+fn compare(held: Facts, wanted: Facts) -> Vec<Difference> {
     let mut found: BTreeMap<(String, bool), BTreeSet<Frontend>> = BTreeMap::new();
     let missing = wanted.difference(&held).map(|fact| (fact, true));
     let left_over = held.difference(&wanted).map(|fact| (fact, false));
@@ -51,9 +66,11 @@ pub fn differences(held: &Rows, wanted: &Rows) -> Vec<Difference> {
     found.into_iter().map(|((what, missing), frontends)| Difference { what, missing, frontends }).collect()
 }
 
+type Facts = BTreeSet<(String, Option<Frontend>)>;
+
 /// Each row as a statement, about a frontend or not. Rows that only follow from others say nothing of their own.
-fn facts(rows: &Rows) -> BTreeSet<(String, Option<Frontend>)> {
-    let mut facts: BTreeSet<_> = rows.elements.iter().filter_map(fact).collect();
+fn facts(rows: &Rows, told: impl Fn(&Element) -> bool) -> Facts {
+    let mut facts: BTreeSet<_> = rows.elements.iter().filter(|element| told(element)).filter_map(fact).collect();
     for group in &rows.groups {
         facts.insert((format!("session affinity for {} seconds ({})", group.timeout, group.name), None));
     }

@@ -18,7 +18,7 @@ mod text;
 mod transaction;
 
 pub use contents::{Changes, Contents, Owner};
-pub use describe::{Difference, differences};
+pub use describe::{Difference, differences, news};
 pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment, guard_prefix};
 pub use flat::flat_text;
 pub use group::{AffinityGroup, group_text};

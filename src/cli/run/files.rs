@@ -8,7 +8,11 @@ use super::super::{InputArgs, NodeArgs, input};
 use crate::{
     reconcile::{Changed, Inputs, Keeper},
     source::watch::ManifestWatch,
+    status::Status,
 };
+
+/// What the status calls them.
+const MANIFESTS: &str = "manifests";
 
 /// Manifests that are read anew whenever one of them changes.
 pub struct ManifestFeed {
@@ -19,15 +23,17 @@ pub struct ManifestFeed {
     /// They were never read
     first: bool,
     ready: bool,
+    /// Who is told since when they cannot be read
+    status: Status,
     /// Counts what the kernel took
     committed: watch::Sender<u64>,
 }
 
 impl ManifestFeed {
     /// The manifests that the flags name.
-    pub fn new(input: InputArgs, node: NodeArgs, allocating: input::Allocating) -> Self {
+    pub fn new(input: InputArgs, node: NodeArgs, allocating: input::Allocating, status: Status) -> Self {
         let watch = ManifestWatch::new(&input.manifests);
-        Self { input, node, allocating, watch, first: true, ready: false, committed: watch::Sender::new(0) }
+        Self { input, node, allocating, watch, first: true, ready: false, status, committed: watch::Sender::new(0) }
     }
 
     /// Changes whenever the kernel holds what was read.
@@ -44,7 +50,15 @@ impl Inputs for ManifestFeed {
     }
 
     fn apply(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> anyhow::Result<Changed> {
-        let loaded = input::load_with(&self.input, &self.node, self.allocating, || Ok(addresses.to_vec()))?;
+        let loaded = input::load_with(&self.input, &self.node, self.allocating, || Ok(addresses.to_vec()))
+            .inspect_err(|failure| self.status.source_failed(MANIFESTS, &format!("{failure:#}")))?;
+        if loaded.incomplete {
+            // What names no object is about a file or a piece of one.
+            let unreadable = loaded.notices.iter().find(|notice| notice.object.is_none()).map(ToString::to_string);
+            self.status.source_failed(MANIFESTS, &unreadable.unwrap_or_else(|| "not all can be read".to_owned()));
+        } else {
+            self.status.source_heard(MANIFESTS);
+        }
         let refused = loaded.refused.len();
         keeper.set(loaded.world, loaded.settings, loaded.refused, loaded.incomplete);
         self.ready = true;

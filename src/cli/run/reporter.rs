@@ -1,20 +1,25 @@
-//! What the loop does, told to everybody who wants to know: log, health, metrics, Events, load balancers.
+//! What the loop does, told to everybody who wants to know: log, health, metrics, status, Events, load balancers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::super::{apply, takeover::KubeProxy};
+use super::{
+    super::{apply, takeover::KubeProxy},
+    news,
+    picture::{self, Rates},
+};
 use crate::{
     agent::Synced,
     compile::health_check_addresses,
     events::{Events, Reason},
     health::Health,
-    http::HealthChecks,
+    http::{Ask, HealthChecks},
     metrics::{Metrics, RefreshRequests, Stage, SyncTimes},
     model::{Notice, Severity},
     reconcile::{Changed, Keeper, Observer, Pass},
+    status::{By, Status},
     tables::Owner,
 };
 
@@ -22,6 +27,7 @@ use crate::{
 pub struct Reporter {
     pub health: Health,
     pub metrics: Metrics,
+    pub status: Status,
     pub events: Events,
     /// None in a dry run: load balancers must not send anything here on its account
     pub checks: Option<HealthChecks>,
@@ -29,6 +35,11 @@ pub struct Reporter {
     /// Who waits for the metrics to be brought up to date
     pub requests: RefreshRequests,
     pub asking: Option<oneshot::Sender<()>>,
+    /// The same for the page
+    pub asks: mpsc::Receiver<Ask>,
+    pub asked: Option<Ask>,
+    /// What the page was told of counters, while somebody looks at it
+    pub rates: Rates,
     /// What the kernel refused at the last pass
     pub refused: BTreeMap<Owner, String>,
     /// The kernel's counters were read once: what metrics tell counts from there
@@ -49,8 +60,9 @@ impl Observer for Reporter {
         }
     }
 
-    fn failed(&mut self) {
+    fn failed(&mut self, reason: &str) {
         self.health.queued();
+        self.status.failed(reason);
     }
 
     fn passed(&mut self, pass: &Pass, keeper: &mut impl Keeper) {
@@ -70,6 +82,7 @@ impl Observer for Reporter {
         self.tell_metrics(pass, synced);
         self.tell_repairs(pass, synced);
         self.tell_refused(synced);
+        self.tell_status(pass, synced, keeper);
         self.tell_load_balancers(keeper);
         if !std::mem::replace(&mut self.counting, true) {
             self.read_counters(keeper);
@@ -77,14 +90,26 @@ impl Observer for Reporter {
     }
 
     async fn asked(&mut self) {
-        match self.requests.recv().await {
-            Some(asking) => self.asking = Some(asking),
-            None => std::future::pending().await,
+        tokio::select! {
+            Some(asking) = self.requests.recv() => self.asking = Some(asking),
+            Some(ask) = self.asks.recv() => self.asked = Some(ask),
+            else => std::future::pending().await,
         }
     }
 
-    /// Brings the metrics up to date that are read from the kernel and the tables.
+    /// Draws a picture, or brings the metrics up to date that are read from the kernel and the tables.
     fn answer(&mut self, keeper: &mut impl Keeper) {
+        if let Some(ask) = self.asked.take() {
+            match keeper.counters() {
+                Ok(counts) => self.rates.read(&counts, Instant::now()),
+                Err(failure) => warn!("{failure}; the page shows the connections as they were"),
+            }
+            // A viewer who gave up waiting gets the next one.
+            let _ = ask.answer.send(picture::draw(keeper.desired(), &self.rates, &ask.find));
+        }
+        if self.asking.is_none() {
+            return;
+        }
         self.read_counters(keeper);
         self.metrics.contents(keeper.contents());
         self.metrics.reports(keeper.desired().reports());
@@ -146,6 +171,25 @@ impl Reporter {
             }
         }
         self.refused.clone_from(&synced.refused);
+    }
+
+    fn tell_status(&self, pass: &Pass, synced: &Synced, keeper: &mut impl Keeper) {
+        for change in &pass.foreign {
+            let by = change.culprit.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+            self.status.happened(By::Other(by), "our tables", vec![change.to_string()]);
+        }
+        if synced.installed {
+            let why = synced.repaired.program.iter().map(|what| format!("somebody had changed {what}")).collect();
+            self.status.happened(By::Portolan, "the program", why);
+        }
+        let desired = keeper.desired();
+        self.status.programmed(news::of_services(synced, desired));
+        let services = synced.refused.iter().filter_map(|(owner, reason)| match owner {
+            Owner::Service(id) => Some((id.clone(), reason.clone())),
+            Owner::Node | Owner::Stray => None,
+        });
+        let exists = |id: &_| desired.world().services.contains_key(id);
+        self.status.passed(services.collect(), exists, pass.verified());
     }
 
     fn tell_load_balancers(&mut self, keeper: &mut impl Keeper) {

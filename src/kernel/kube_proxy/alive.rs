@@ -6,14 +6,14 @@
 
 use std::{
     fmt, fs,
-    io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
-    time::{Duration, Instant},
 };
 
-/// How long an answer may take. kube-proxy answers from memory.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::kernel::http::{self, Answer};
+
+/// An answer of kube-proxy is short; one that never ends is none.
+const MOST_BYTES: usize = 8192;
 /// kube-proxy's metrics port, which also answers /proxyMode.
 const PORT: u16 = 10249;
 /// The header with which Portolan's own servers answer every request, so that they are not taken for kube-proxy's.
@@ -91,34 +91,18 @@ fn kube_proxys_name(folder: &Path) -> Option<String> {
 
 /// Asks for kube-proxy's mode. Whatever fails means that nobody like kube-proxy is there.
 fn answer(address: SocketAddr) -> Option<Alive> {
-    let started = Instant::now();
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(b"GET /proxyMode HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    let mut piece = [0; 1024];
-    // An answer of kube-proxy is short; one that never ends is none.
-    while answer.len() < 8192 {
-        let left = PATIENCE.checked_sub(started.elapsed()).filter(|left| !left.is_zero())?;
-        stream.set_read_timeout(Some(left)).ok()?;
-        match stream.read(&mut piece).ok()? {
-            0 => break,
-            length => answer.extend_from_slice(&piece[..length]),
-        }
-    }
-    mode(&String::from_utf8_lossy(&answer)).map(|mode| Alive::Answer { address, mode })
+    let answer = http::get(address, "/proxyMode", MOST_BYTES).ok()?;
+    mode(&answer).map(|mode| Alive::Answer { address, mode })
 }
 
 /// The mode in kube-proxy's answer to /proxyMode; nothing if it is somebody else's answer, or Portolan's.
-fn mode(answer: &str) -> Option<String> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let mut lines = head.lines();
-    let succeeded = lines.next()?.split(' ').nth(1) == Some("200");
-    let names: Vec<String> = lines.filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
-    let has = |name: &str| names.iter().any(|other| other == name);
-    let mode = body.trim();
-    (succeeded && has(KUBE_PROXYS) && !has(MARK) && ["iptables", "ipvs", "nftables"].contains(&mode))
-        .then(|| mode.to_owned())
+fn mode(answer: &Answer) -> Option<String> {
+    let mode = answer.body.trim();
+    (answer.code == 200
+        && answer.has(KUBE_PROXYS)
+        && !answer.has(MARK)
+        && ["iptables", "ipvs", "nftables"].contains(&mode))
+    .then(|| mode.to_owned())
 }
 
 #[cfg(test)]
@@ -151,6 +135,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_kube_proxys_only_if_it_is_a_mode_and_not_ours() {
+        let mode = |text: &str| mode(&Answer::parse(text)?);
         let answer =
             |status: &str, header: &str, body: &str| mode(&format!("HTTP/1.0 {status}\r\n{header}\r\n\r\n{body}"));
         let sent = "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff";
