@@ -9,7 +9,7 @@ mod allocate;
 mod hash;
 mod slices;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod validate;
 mod workloads;
 

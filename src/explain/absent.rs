@@ -27,7 +27,8 @@ pub(super) struct Absent<'a> {
 impl Absent<'_> {
     /// The first true cause.
     pub fn fault(&self) -> Fault {
-        let known = self.not_usable().or_else(|| self.of_pods()).or_else(|| self.of_slices());
+        let known =
+            self.unnamed_port().or_else(|| self.not_usable()).or_else(|| self.of_pods()).or_else(|| self.of_slices());
         known.unwrap_or_else(|| self.nobody_made_them())
     }
 
@@ -66,21 +67,32 @@ impl Absent<'_> {
         fault(Cause::NotReady, because, remedy)
     }
 
+    /// The Pods that could serve lack the port of the target port's name; others that have it may not be ready.
+    fn unnamed_port(&self) -> Option<Fault> {
+        let (_, port) = self.raw()?;
+        let verdicts = self.verdicts()?;
+        self.wrong_port(&verdicts, port)
+    }
+
+    /// The Pods that the Service selects, with what they are to this port. None if the endpoints were not made of them.
+    fn verdicts(&self) -> Option<Vec<(&objects::Pod, PodVerdict)>> {
+        let (raw, port) = self.raw()?;
+        let selected = self.scene.pods().filter(|pod| is_selected(raw, pod));
+        let verdicts: Vec<_> = selected.map(|pod| (pod, verdict(port, pod, self.family))).collect();
+        (!raw.spec.selector.is_empty()).then_some(verdicts)
+    }
+
     /// No endpoints were made of the Pods that the Service selects.
     fn of_pods(&self) -> Option<Fault> {
-        let (raw, port) = self.raw()?;
-        if raw.spec.selector.is_empty() || self.scene.world.slices_of(self.id()).any(|s| !s.endpoints.is_empty()) {
+        let (raw, _) = self.raw()?;
+        let verdicts = self.verdicts()?;
+        if self.scene.world.slices_of(self.id()).any(|slice| !slice.endpoints.is_empty()) && verdicts.is_empty() {
             return None;
         }
-        let selected: Vec<&objects::Pod> = self.scene.pods().filter(|pod| is_selected(raw, pod)).collect();
-        if selected.is_empty() {
+        if verdicts.is_empty() {
             return Some(self.matches_nothing(raw));
         }
-        let verdicts: Vec<(&objects::Pod, PodVerdict)> =
-            selected.iter().map(|pod| (*pod, verdict(port, pod, self.family))).collect();
-        self.wrong_port(&verdicts, port)
-            .or_else(|| self.wrong_family(&verdicts))
-            .or_else(|| self.not_running(&verdicts))
+        self.wrong_family(&verdicts).or_else(|| self.not_running(&verdicts))
     }
 
     fn matches_nothing(&self, raw: &objects::Service) -> Fault {
@@ -108,7 +120,7 @@ impl Absent<'_> {
             Stage::Endpoint,
             Cause::TargetPortName,
             format!(
-                "no Pod of Service {} has a port with the name {wanted} of targetPort in port {} (Pod {}/{}: {has})",
+                "no Pod of Service {} has a port with the name {wanted:?} of targetPort in port {} (Pod {}/{}: {has})",
                 self.id(),
                 port.port,
                 pod.metadata.namespace(),
@@ -125,10 +137,13 @@ impl Absent<'_> {
 
     fn other_family(&self, who: &str) -> Fault {
         let (id, family) = (self.id(), self.family);
+        let other = if family == Family::V4 { Family::V6 } else { Family::V4 };
         Fault::new(
             Stage::Endpoint,
             Cause::EndpointFamily,
-            format!("Service {id} has an {family} address, and its endpoints have no {family} address ({who})"),
+            format!(
+                "Service {id} is asked for an {family} endpoint, and its endpoints have {other} addresses only ({who})"
+            ),
             "set spec.ipFamilies to the family that the Pods have, or give the Pods both",
         )
     }

@@ -168,6 +168,15 @@ impl Stray<'_> {
             owned.filter(|(f, _)| self.scene.is_here(f.address)).map(|(f, _)| f.to_string()).collect();
         instead.sort();
         let fault = match known {
+            Some((service, _)) if !service.cluster_ips.iter().any(|ip| Family::of(*ip) == Family::of(address)) => {
+                let family = Family::of(address);
+                Fault::new(
+                    Stage::Frontend,
+                    Cause::OtherFamily,
+                    format!("{port} is the node port of Service {}, which has no {family} address", service.id),
+                    "dial an address of the Service's family, or set spec.ipFamilyPolicy: PreferDualStack",
+                )
+            }
             Some((service, own)) if own.protocol != protocol => Fault::new(
                 Stage::Frontend,
                 Cause::OtherProtocol,
@@ -222,7 +231,7 @@ impl Stray<'_> {
         if range.contains(&port) {
             let fault = Fault::new(
                 Stage::Frontend,
-                Cause::NoSuchPort,
+                Cause::NoSuchService,
                 because,
                 "dial one of these, or set spec.ports[].nodePort",
             );

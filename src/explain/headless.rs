@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    Cause, Mark, NameAnswer, Outcome, PortRef, Question, Scene, Stage,
+    Cause, Host, Mark, NameAnswer, Outcome, PortRef, Question, Scene, Stage,
     absent::{Absent, who},
     client::Client,
     near::{count, list},
@@ -15,7 +15,7 @@ use crate::{
     model::{Family, Service, ServicePort, Target},
 };
 
-/// An ExternalName Service.
+/// An ExternalName Service: for a client that dials its name, a way to another one; it has nothing else to be dialled.
 pub(super) fn external_name(service: &Service, question: &Question, scene: &Scene, report: &mut Report) {
     let raw = scene.service(&service.id);
     let name = raw.and_then(|raw| raw.spec.external_name.clone()).unwrap_or_default();
@@ -23,6 +23,12 @@ pub(super) fn external_name(service: &Service, question: &Question, scene: &Scen
         Some(resolution) => format!("{} is an alias (CNAME) of {name}", resolution.name),
         None => format!("its name is an alias (CNAME) of {name}"),
     };
+    if !matches!(question.dialled.host, Host::Name(_)) {
+        let because = format!("Service {} is of type ExternalName: it has no address of its own, {alias}", service.id);
+        let remedy = format!("let clients dial the name, or {name} itself");
+        report.breaks(Fault::new(Stage::Service, Cause::ExternalName, because, remedy), Outcome::NoAddress);
+        return;
+    }
     report.note(Stage::Service, "an alias has no address and no port: nothing of it is in the data plane");
     report.prediction.outcome = Outcome::Passed;
     report.works =

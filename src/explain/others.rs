@@ -2,7 +2,7 @@
 //! was said when the objects were read.
 
 use super::{
-    Cause, Mark, Stage,
+    Cause, Mark, Outcome, Stage,
     absent::{raw_port, who},
     near::{self, count, list},
     report::{Fault, Report},
@@ -97,33 +97,43 @@ fn of_pods(way: &Way<'_>, report: &mut Report) {
     undeclared(way, raw, port, report);
 }
 
-/// Containers that declare ports, and not the one that the number leads to.
+/// Containers that declare ports, and not the one that the number leads to. Nothing keeps a process from listening on
+/// more; but where every endpoint's Pod declares others only, the number is most likely wrong.
 fn undeclared(way: &Way<'_>, raw: &objects::Service, port: &objects::ServicePort, report: &mut Report) {
     if matches!(&port.target_port, Some(IntOrString::String(name)) if !name.is_empty()) {
         return;
     }
-    let other = |pod: &&objects::Pod| match verdict(port, pod, way.port.family) {
-        PodVerdict::Endpoint(_, number) => {
-            let declared = declared(port, pod);
-            (!declared.is_empty() && declared.iter().all(|(own, _)| *own != number)).then_some((number, declared))
+    let endpoints = report.prediction.endpoints.clone();
+    let mut astray: Vec<(String, Vec<String>)> = Vec::new();
+    for pod in way.scene.pods().filter(|pod| is_selected(raw, pod)) {
+        let PodVerdict::Endpoint(address, number) = verdict(port, pod, way.port.family) else { continue };
+        let declared = declared(port, pod);
+        let is_used = endpoints.iter().any(|target| target.address == address && i32::from(target.port) == number);
+        if is_used && !declared.is_empty() && declared.iter().all(|(own, _)| *own != number) {
+            let pod = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
+            astray.push((pod, declared.into_iter().map(|(_, text)| text).collect()));
         }
-        _ => None,
+    }
+    let (Some((pod, has)), Some(number)) = (astray.first(), endpoints.first().map(|target| target.port)) else {
+        return;
     };
-    let mut pods = way.scene.pods().filter(|pod| is_selected(raw, pod));
-    let Some((pod, (number, has))) = pods.find_map(|pod| Some((pod, other(&pod)?))) else { return };
-    let has: Vec<String> = has.into_iter().map(|(_, text)| text).collect();
-    report.remark(Fault::new(
+    let fault = Fault::new(
         Stage::Endpoint,
         Cause::TargetPortNotDeclared,
         format!(
-            "targetPort {number} of Service {} is a port that no container of Pod {}/{} declares (it declares {}), so probably nothing listens there",
+            "port {} of Service {} leads to targetPort {number}, which no container of {pod} declares (it declares {}), so \
+             nothing listens there",
+            port.port,
             way.plan.service.id,
-            pod.metadata.namespace(),
-            pod.metadata.name,
-            list(&has)
+            list(has)
         ),
-        format!("set spec.ports[].targetPort to {}", has.first().map_or("", |first| first.rsplit(' ').next().unwrap_or(first))),
-    ));
+        "correct spec.ports[].targetPort, or declare the port if a process does listen on it",
+    );
+    if astray.len() == endpoints.len() {
+        report.breaks(fault, Outcome::Refused);
+    } else {
+        report.remark(fault);
+    }
 }
 
 /// The Service beyond what was asked.

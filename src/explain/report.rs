@@ -91,7 +91,8 @@ impl Report {
     pub fn finish(mut self) -> Explanation {
         self.steps.sort_by_key(|step| step.stage);
         self.broken.sort_by_key(|fault| fault.stage);
-        self.remarks.sort_by_key(|fault| fault.stage);
+        // That nobody looks after it matters less than what it came to.
+        self.remarks.sort_by_key(|fault| (fault.cause == Cause::AgentDead, fault.stage));
         let (verdict, cause, sentence) = match (self.broken.first(), self.remarks.first()) {
             (Some(fault), _) => (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text())),
             (None, Some(fault)) => {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Source;
 use crate::{
     compile::{self, Claims, LostFrontend, ServicePlan, frontends},
     controlplane::Options,
@@ -39,6 +40,17 @@ impl Scene {
             claims.set(service, &frontends(service, &world.node, &settings));
         }
         Self { world, settings, objects, notices, options, claims }
+    }
+
+    /// The addresses that a client may come from, in as far as they are known.
+    pub fn addresses_of(&self, source: &Source) -> Vec<IpAddr> {
+        match source {
+            Source::Host => Vec::new(),
+            Source::Address(address) => vec![*address],
+            Source::Pod { namespace, name } => {
+                self.pod(namespace, name).map(|pod| addresses(pod).collect()).unwrap_or_default()
+            }
+        }
     }
 
     /// Who owns which frontend.

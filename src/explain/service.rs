@@ -36,8 +36,10 @@ pub(super) fn walk(
     }
     if !service.proxied {
         let label = crate::objects::PROXY_NAME_LABEL;
-        let because =
-            format!("Service {id} has the label {label}, so it is left to another proxy, and nothing here serves it");
+        let proxy = scene.service(id).and_then(|raw| raw.metadata.labels.get(label)).map_or("", String::as_str);
+        let because = format!(
+            "Service {id} has the label {label}: {proxy}, so it is left to another proxy, and nothing here serves it"
+        );
         let remedy = "remove the label, or look at that proxy";
         report.breaks(Fault::new(Stage::Service, Cause::OtherProxy, because, remedy), Outcome::Passed);
         return Ok(());
@@ -191,14 +193,26 @@ fn dial(service: &Service, port: &ServicePort, client: &Client, scene: &Scene, r
     if own.is_empty() {
         let families: Vec<String> = service.cluster_ips.iter().map(|ip| Family::of(*ip).to_string()).collect();
         let because = format!(
-            "Service {} has {} addresses only, and the client ({}) has none of that family",
+            "Service {} has {} addresses only, and the client, {}, has {} only",
             service.id,
             families.join(" and "),
-            client.label
+            client.label,
+            client.addresses.first().map_or(String::new(), |own| Family::of(*own).to_string())
         );
         let remedy =
             "set spec.ipFamilyPolicy: PreferDualStack and spec.ipFamilies, or ask from a client of that family";
         report.breaks(Fault::new(Stage::Frontend, Cause::OtherFamily, because, remedy), Outcome::NoAddress);
+        return;
+    }
+    let raw = scene.service(&service.id);
+    let pending = raw.and_then(|raw| crate::controlplane::pending_reason(raw, &scene.options));
+    if let (Role::Outside, Some(reason)) = (client.role, pending) {
+        let because = format!("the external address of Service {} is pending: {reason}", service.id);
+        let node_port = own.iter().find(|own| own.kind == FrontendKind::NodePort);
+        let meanwhile =
+            node_port.map(|own| format!("; meanwhile {} is its node port", own.frontend)).unwrap_or_default();
+        let remedy = format!("install a load balancer provider, or give --load-balancer-pool{meanwhile}");
+        report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::NoAddress);
         return;
     }
     let order: &[FrontendKind] = match client.role {

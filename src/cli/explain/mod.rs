@@ -1,11 +1,12 @@
 //! `portolan explain`: why a Service works or does not.
 
+mod live;
 mod names;
 mod show;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Arg, Args, ValueEnum};
 use tracing::warn;
 
@@ -21,10 +22,11 @@ Examples:
   portolan explain web.shop:80 -f manifests/ --node node-1 --from shop/client  from that pod, by name
   portolan explain 192.0.2.127:80 -f manifests/ --node node-1 --from 203.0.113.9
   portolan explain node-2:30080 -f manifests/ --node node-1                    from outside the cluster
-  portolan explain shop/web:80 -f manifests/ --node node-1 --from host -o json";
+  portolan explain shop/web:80 -f manifests/ --node node-1 --from host -o json
+  portolan explain shop/web:80 -f manifests/ --node node-1 --live              and is it so on this node?";
 
 /// Options of `portolan run` that are shown here; the others are taken, and not shown.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "config",
     "manifests",
     "service_cidr",
@@ -39,6 +41,7 @@ const SHOWN: [&str; 14] = [
     "corefile",
     "dns_cluster_domain",
     "dns_upstreams",
+    "metrics_bind_address",
 ];
 
 /// Say why a Service works or does not: the way of a connection's first packet, step by step, each decision with its
@@ -52,6 +55,9 @@ const SHOWN: [&str; 14] = [
 /// is some pod of this node for names, Services and cluster IPs, and somebody outside the cluster for all else. Where
 /// another node decides - the client's own, or that whose node port is dialled - it is told what that one does.
 ///
+/// With --live, on the node itself and as root, what the kernel holds is compared with what the objects ask for, and all is
+/// looked at that may come between: nothing is changed.
+///
 /// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or something could not be read.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, mut_args = shown)]
@@ -62,6 +68,9 @@ pub struct ExplainArgs {
     /// Who dials: POD, NAMESPACE/POD, host (this node), or an IP address
     #[arg(long, value_name = "SOURCE", value_parser = Source::parse)]
     from: Option<Source>,
+    /// Look at this node, too: its tables, its agent, tracked connections, routes, rules of others
+    #[arg(long)]
+    live: bool,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -87,14 +96,25 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     if config.input.manifests.is_empty() {
         bail!("nothing to answer from: give manifests with -f");
     }
-    let loaded = input::load(&config.input, &config.node, input::Allocating::ReadOnly)?;
+    let loaded =
+        input::load(&config.input, &config.node, input::Allocating::ReadOnly).context("nothing to answer from")?;
     let mut scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
     question.resolution = names::resolve(&question, &config, &scene.objects)?;
-    if let Some(node) = explain::deciding_node(&question, &scene) {
+    let decides = explain::deciding_node(&question, &scene);
+    let here = decides.is_none();
+    if let Some(node) = decides {
         scene = on_node(&node, &config, scene)?;
     }
-    let explanation = explain::explain(&question, &scene, None).map_err(anyhow::Error::msg)?;
+    let offline = || explain::explain(&question, &scene, None).map_err(anyhow::Error::msg);
+    let mut explanation = offline()?;
+    if args.live && here {
+        let observed = live::observe(&explanation, &question, &scene, &config);
+        explanation = explain::explain(&question, &scene, Some(&observed)).map_err(anyhow::Error::msg)?;
+    } else if args.live {
+        let node = &scene.world.node.name;
+        warn!("{node} decides, and this is another node: nothing was looked at; ask with --live there");
+    }
     let text = match args.output {
         Format::Text => show::text(&explanation, &scene.world.node.name),
         Format::Json => serde_json::to_string_pretty(&explanation)? + "\n",

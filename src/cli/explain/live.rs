@@ -1,0 +1,41 @@
+//! What is to be seen on this node.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use crate::{
+    compile::node_rows,
+    config::Config,
+    explain::{Explanation, Question, Scene, Source},
+    kernel::{NetlinkDataPlane, observe},
+    model::Frontend,
+    observed::{Observed, Programmed, Seen},
+};
+
+/// Where an agent serves its metrics if nobody chose.
+const AGENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
+
+/// Looks at everything that the answer depends on. Nothing is changed, and what cannot be seen is missing alone.
+pub fn observe(offline: &Explanation, question: &Question, scene: &Scene, config: &Config) -> Observed {
+    let prediction = &offline.prediction;
+    let frontends: BTreeSet<Frontend> = prediction.frontend.into_iter().collect();
+    let owner = prediction.frontend.and_then(|frontend| scene.claims().owner(&frontend)).cloned();
+    let mut addresses: BTreeSet<IpAddr> = prediction.endpoints.iter().map(|target| target.address).collect();
+    addresses.extend(frontends.iter().map(|frontend| frontend.address));
+    // Where the client's packets come in follows from the way back.
+    addresses.extend(scene.addresses_of(question.source.as_ref().unwrap_or(&Source::Host)));
+    Observed {
+        programmed: programmed(scene, owner.as_ref()),
+        connections: observe::connections(&frontends),
+        surroundings: observe::surroundings(&addresses),
+        agent: observe::agent(config.serving.metrics().unwrap_or(AGENT), owner.as_ref()),
+    }
+}
+
+fn programmed(scene: &Scene, owner: Option<&crate::model::ServiceId>) -> Seen<Programmed> {
+    let mut kernel = NetlinkDataPlane::open().map_err(|error| error.to_string())?;
+    let plan = owner.and_then(|owner| scene.plan(owner));
+    observe::programmed(&mut kernel, plan.as_ref(), &node_rows(&scene.world, &scene.settings), &scene.settings)
+}

@@ -1,0 +1,76 @@
+//! What was seen on the node, judged: the kernel's tables, the agent, tracked connections, routes, rules of others.
+
+mod connections;
+mod node;
+mod rules;
+mod tables;
+
+use std::net::IpAddr;
+
+use super::{Mark, Scene, Stage, client::Client, report::Report};
+use crate::{
+    compile::ServicePlan,
+    model::{Family, Frontend, PortId, ServiceId},
+    observed::Observed,
+};
+
+/// The packet that was followed so far, and what was seen of its node.
+pub(super) struct Sight<'a> {
+    pub observed: &'a Observed,
+    pub client: &'a Client,
+    pub scene: &'a Scene,
+    pub frontend: Frontend,
+}
+
+impl Sight<'_> {
+    fn family(&self) -> Family {
+        self.frontend.family()
+    }
+
+    fn owner(&self) -> Option<&ServiceId> {
+        self.scene.claims().owner(&self.frontend)
+    }
+
+    fn plan(&self) -> Option<ServicePlan<'_>> {
+        self.scene.plan(self.owner()?)
+    }
+
+    /// The service port that the frontend is one of.
+    fn port(&self) -> Option<PortId> {
+        let plan = self.plan()?;
+        let mut ports = plan.ports.iter();
+        let port = ports.find(|port| port.frontends.iter().any(|own| own.frontend == self.frontend))?;
+        Some(port.id.clone())
+    }
+
+    /// The client's address in the family of the packet.
+    fn client_address(&self) -> Option<IpAddr> {
+        self.client.address(self.family())
+    }
+}
+
+/// Adds what was seen to what follows from the objects.
+pub(super) fn judge(observed: &Observed, client: &Client, scene: &Scene, report: &mut Report) {
+    let Some(frontend) = report.prediction.frontend.or_else(|| direct(report)) else {
+        report.note(Stage::Kernel, "there is no address to look for in the kernel");
+        return;
+    };
+    let sight = Sight { observed, client, scene, frontend };
+    tables::judge(&sight, report);
+    connections::judge(&sight, report);
+    node::judge(&sight, report);
+    if !report.is_broken() {
+        rules::judge(&sight, report);
+    }
+}
+
+/// What is dialled where no Service stands between.
+fn direct(report: &Report) -> Option<Frontend> {
+    let target = report.prediction.endpoints.first()?;
+    Some(Frontend { address: target.address, protocol: crate::model::Protocol::Tcp, port: target.port })
+}
+
+/// A part that could not be looked at.
+fn unseen(report: &mut Report, stage: Stage, what: &str, why: &str) {
+    report.step(stage, Mark::Unknown, format!("{what} could not be looked at: {why}"));
+}

@@ -1,0 +1,310 @@
+//! Whether the kernel holds what is wanted, and whether the agent keeps it so.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{Sight, unseen};
+use crate::{
+    explain::{
+        Cause, Mark, Outcome, Stage,
+        client::Role,
+        near::list,
+        report::{Fault, Report},
+    },
+    model::{IpRange, Target},
+    observed::{AgentReport, ProgramState, Programmed},
+    tables::Difference,
+};
+
+pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
+    let behind = match &sight.observed.programmed {
+        Ok(programmed) => {
+            if program(sight, programmed, report) {
+                rows(sight, programmed, report)
+            } else {
+                true
+            }
+        }
+        Err(why) => {
+            unseen(report, Stage::Kernel, "the kernel's tables", why);
+            false
+        }
+    };
+    agent(sight, behind, report);
+    if let Ok(programmed) = &sight.observed.programmed {
+        counters(sight, programmed, report);
+        remembered(sight, programmed, report);
+    }
+}
+
+/// The program. Returns whether it is there, so that its rows matter.
+fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> bool {
+    let family = sight.family();
+    let table = format!("{} portolan", family.nft());
+    let node = &sight.scene.world.node.name;
+    match programmed.programs.get(&family) {
+        Some(ProgramState::Intact) => report.good(Stage::Kernel, format!("the program in table {table} is intact")),
+        None => report.step(
+            Stage::Kernel,
+            Mark::Unknown,
+            format!("whether somebody edited table {table} could not be found out"),
+        ),
+        Some(ProgramState::Missing) => {
+            let because = format!("the table {table} is not in the kernel of {node}: no Service works here");
+            let remedy = "start portolan run there (or portolan apply)";
+            report.breaks(Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy), Outcome::Passed);
+            return false;
+        }
+        Some(ProgramState::Other) => {
+            let because =
+                format!("the program in table {table} is of another version of portolan, or of other settings");
+            let remedy = "restart portolan run with these settings; it replaces the program without a gap";
+            report.remark(Fault::new(Stage::Kernel, Cause::KernelDiffers, because, remedy));
+        }
+        Some(ProgramState::Damaged(things)) => {
+            let because = format!("somebody edited the table {table} in the kernel: {}", list(things));
+            let remedy = "start portolan run, which repairs it (or portolan apply), and find out who did it";
+            let fault = Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy);
+            if things.iter().any(|thing| is_on_the_way(sight, thing)) {
+                report.breaks(fault, Outcome::Passed);
+            } else {
+                report.remark(fault);
+            }
+        }
+    }
+    true
+}
+
+/// Whether a chain, as `ip chain internal`, is one that this packet meets. What is no chain of ours may be anything.
+fn is_on_the_way(sight: &Sight<'_>, thing: &str) -> bool {
+    let Some(chain) = thing.split(' ').skip_while(|word| *word != "chain").nth(1) else {
+        return thing.split(' ').count() <= 3;
+    };
+    let hook: &[&str] = match sight.client.role {
+        Role::Host => &["output", "filter-output"],
+        _ => &["prerouting", "filter-forward", "filter-input"],
+    };
+    let always = ["postrouting", "hide-source", "hide-marked", "check-destination", "refuse"];
+    let policy = sight.plan().and_then(|plan| {
+        let mut all = plan.ports.into_iter().flat_map(|port| port.frontends);
+        all.find(|own| own.frontend == sight.frontend).map(|own| own.policy.chain())
+    });
+    let plain = chain.trim_start_matches("guarded-").trim_start_matches("local-");
+    hook.contains(&chain)
+        || always.contains(&chain)
+        || policy == Some(plain)
+        || ["pick-", "sticky-"].iter().any(|prefix| plain.starts_with(prefix))
+}
+
+/// The rows of the Service. Returns whether they lag behind what is wanted, and that was said.
+fn rows(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> bool {
+    let all = &programmed.differences;
+    let differences: Vec<&Difference> = all.iter().filter(|difference| concerns(sight, difference)).collect();
+    if differences.is_empty() {
+        report.good(Stage::Kernel, format!("the kernel holds for {} what is wanted", sight.frontend));
+        for other in all {
+            report.note(Stage::Kernel, format!("elsewhere of the same Service or node: {other}"));
+        }
+        return false;
+    }
+    let shown: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    let (cause, why, remedy) = reason(sight, all);
+    let because = format!("{why}the kernel does not hold for {} what is wanted: {}", sight.frontend, list(&shown));
+    let fault = Fault::new(Stage::Kernel, cause, because, remedy);
+    if report.is_broken() {
+        report.step(Stage::Kernel, Mark::Warning, fault.because);
+        return true;
+    }
+    match effect(sight, &differences, report) {
+        Some(outcome) => report.breaks(fault, outcome),
+        None => report.remark(fault),
+    }
+    cause == Cause::AgentDead
+}
+
+/// Whether a difference concerns this packet.
+fn concerns(sight: &Sight<'_>, difference: &Difference) -> bool {
+    match difference.frontends.is_empty() {
+        false => difference.frontends.contains(&sight.frontend),
+        true => difference.what.starts_with("pod range") || difference.what.starts_with("session affinity"),
+    }
+}
+
+/// Who is to blame. Somebody's hand takes things away, or makes an endpoint lead elsewhere; what is left over as a whole
+/// was right once.
+fn reason(sight: &Sight<'_>, all: &[Difference]) -> (Cause, String, String) {
+    let node = &sight.scene.world.node.name;
+    let was_right = all.iter().any(|difference| !difference.missing && !is_bent(difference, all));
+    let repair = "start portolan run on the node, which repairs it".to_owned();
+    match &sight.observed.agent {
+        Ok(AgentReport { refused: Some(refused), .. }) => {
+            let because = format!("the kernel refuses the rows of the Service ({refused}): ");
+            (Cause::KernelRefused, because, "see the log of portolan run".to_owned())
+        }
+        Ok(AgentReport { source_stale: Some(since), source_error, .. }) => {
+            let error = source_error.as_deref().unwrap_or("it is silent");
+            let because = format!("the agent has not heard of its source of objects since {since} ({error}): ");
+            (Cause::SourceStale, because, "mend the source: API server or manifests".to_owned())
+        }
+        Err(_) if was_right => {
+            (Cause::AgentDead, format!("portolan run does not answer on {node}, and is behind: "), repair)
+        }
+        Err(_) => (Cause::KernelDiffers, String::new(), repair),
+        Ok(_) => (
+            Cause::KernelDiffers,
+            String::new(),
+            "see the log of portolan run: it should have repaired this".to_owned(),
+        ),
+    }
+}
+
+/// An endpoint that is left over where only its port is wrong.
+fn is_bent(difference: &Difference, all: &[Difference]) -> bool {
+    let Some((_, target)) = endpoint(difference) else { return false };
+    let missing = all.iter().filter(|other| other.missing).filter_map(endpoint);
+    missing.into_iter().any(|(_, wanted)| wanted.address == target.address && wanted.port != target.port)
+}
+
+/// What the differences do to this packet, if that is the end of its way. Sets who answers instead.
+fn effect(sight: &Sight<'_>, differences: &[&Difference], report: &mut Report) -> Option<Outcome> {
+    let missing = |prefix: &str| differences.iter().any(|d| d.missing && d.what.starts_with(prefix));
+    let left = |prefix: &str| differences.iter().any(|d| !d.missing && d.what.starts_with(prefix));
+    // A cluster IP is one of those where everything else is refused; of other addresses the kernel knows nothing.
+    let of_cluster = sight.plan().is_some_and(|plan| plan.cluster_ips.contains(&sight.frontend.address));
+    let nowhere = if of_cluster { Outcome::Refused } else { Outcome::Passed };
+    let served = report.prediction.outcome == Outcome::Answered;
+    if !served {
+        return None;
+    }
+    if missing("frontend") && !left("frontend") {
+        return Some(if left("drop") {
+            Outcome::Dropped
+        } else if left("refusal") {
+            Outcome::Refused
+        } else {
+            nowhere
+        });
+    }
+    if missing("choice") && !left("choice") {
+        return Some(nowhere);
+    }
+    let away = differences.iter().filter(|d| d.missing).filter_map(|d| d.what.strip_prefix("source range "));
+    let client = sight.client_address();
+    if away.into_iter().any(|range| client.is_none_or(|client| contains(range, client))) {
+        return Some(Outcome::Dropped);
+    }
+    endpoints(differences, report).then_some(nowhere)
+}
+
+/// Who answers by what the kernel holds. Returns whether nobody does.
+fn endpoints(differences: &[&Difference], report: &mut Report) -> bool {
+    let of = |missing: bool| -> BTreeSet<Target> {
+        differences
+            .iter()
+            .filter(|d| d.missing == missing)
+            .filter_map(|d| endpoint(d))
+            .map(|(_, target)| target)
+            .collect()
+    };
+    let (missing, left) = (of(true), of(false));
+    let bent =
+        |target: &&Target| missing.iter().any(|wanted| wanted.address == target.address && wanted.port != target.port);
+    let still: BTreeSet<Target> = report.prediction.endpoints.difference(&missing).copied().collect();
+    let astray: BTreeSet<Target> = left.iter().filter(|target| !bent(target)).copied().collect();
+    let all: BTreeSet<Target> = still.union(&astray).copied().collect();
+    if all.is_empty() {
+        return true;
+    }
+    report.prediction.endpoints = all;
+    false
+}
+
+/// `local endpoint 10.1.2.3:8080` taken apart.
+fn endpoint(difference: &Difference) -> Option<(bool, Target)> {
+    let (local, text) = match difference.what.strip_prefix("local ") {
+        Some(text) => (true, text),
+        None => (false, difference.what.as_str()),
+    };
+    let address: std::net::SocketAddr = text.strip_prefix("endpoint ")?.parse().ok()?;
+    Some((local, Target { address: address.ip(), port: address.port() }))
+}
+
+/// Whether a range as [`IpRange`] is written has an address.
+fn contains(range: &str, address: IpAddr) -> bool {
+    if let Ok(net) = range.parse::<IpNet>() {
+        return IpRange::from(net).contains(address);
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let ends = first.parse().ok().zip(last.parse().ok());
+    ends.is_some_and(|(first, last)| IpRange { first, last }.contains(address))
+}
+
+/// The agent. `behind`: that the kernel is not as wanted for want of one was said already.
+fn agent(sight: &Sight<'_>, behind: bool, report: &mut Report) {
+    let node = &sight.scene.world.node.name;
+    match &sight.observed.agent {
+        Err(why) if behind => report.step(Stage::Agent, Mark::Warning, format!("portolan run does not answer: {why}")),
+        Err(why) => {
+            let because = format!("portolan run does not answer on {node} ({why}), so nothing follows changes");
+            report.remark(Fault::new(Stage::Agent, Cause::AgentDead, because, "start portolan run there"));
+        }
+        Ok(agent) => {
+            if *agent.node != *sight.scene.world.node.name {
+                let text = format!("the agent that answers is that of node {}, not of {node}", agent.node);
+                report.step(Stage::Agent, Mark::Warning, text);
+            }
+            report.good(
+                Stage::Agent,
+                match agent.programmed {
+                    Some(at) => {
+                        format!("the agent runs; it last changed the Service's rows at {at}: {}", list(&agent.changed))
+                    }
+                    None => "the agent runs; the Service's rows are as it found them when it started".to_owned(),
+                },
+            );
+            trouble(agent, behind, report);
+        }
+    }
+}
+
+/// What the agent complains of.
+fn trouble(agent: &AgentReport, said: bool, report: &mut Report) {
+    if let Some(refused) = agent.refused.as_ref().filter(|_| !said) {
+        let because = format!("the kernel refuses the rows of the Service, which keeps its last good state: {refused}");
+        report.remark(Fault::new(Stage::Agent, Cause::KernelRefused, because, "see the log of portolan run"));
+    }
+    if let Some(since) = agent.source_stale.filter(|_| !said) {
+        let error = agent.source_error.as_deref().unwrap_or("it is silent");
+        let because = format!(
+            "the agent has not heard of its source of objects since {since} ({error}), so it may not know the latest"
+        );
+        let remedy = "mend the source: API server or manifests";
+        report.remark(Fault::new(Stage::Agent, Cause::SourceStale, because, remedy));
+    }
+}
+
+fn counters(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
+    if let Some(counters) = programmed.counters.get(&sight.frontend) {
+        let text = format!(
+            "{} new connections to {} went to endpoints, {} met a dead end, since it was programmed",
+            counters.served, sight.frontend, counters.dead_end
+        );
+        report.note(Stage::Kernel, text);
+    }
+}
+
+/// Session affinity that knows the client already.
+fn remembered(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
+    let (Some(client), Some(port)) = (sight.client_address(), sight.port()) else { return };
+    let known = programmed.remembered.iter().find(|known| {
+        known.client == client
+            && known.protocol == port.protocol
+            && *known.port_name == *port.name
+            && report.prediction.endpoints.contains(&known.target)
+    });
+    let Some(known) = known else { return };
+    let text = format!("the client is remembered: it goes to {} for another {} s", known.target, known.expires);
+    report.note(Stage::Affinity, text);
+    report.prediction.endpoints = [known.target].into();
+}
