@@ -10,7 +10,7 @@ SHELL := bash
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:Debian package
-NEEDED := cc:build-essential nft:nftables ip:iproute2 conntrack:conntrack ping:iputils-ping \
+NEEDED := cc:build-essential nft:nftables ip:iproute2 sysctl:procps conntrack:conntrack ping:iputils-ping \
   iptables-nft:iptables openssl:openssl dig:bind9-dnsutils musl-gcc:musl-tools
 
 # The manifest that `make demo` shows.

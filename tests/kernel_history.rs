@@ -72,11 +72,16 @@ fn listing() -> String {
     run("nft", &["--stateless", "list", "ruleset"])
 }
 
-/// A listing with its chains, maps and sets in alphabetical order.
+/// A listing with its chains, maps and sets in alphabetical order, and with the elements of each in theirs: nft prints
+/// those of a set with intervals in the order in which the kernel's buckets have them.
 fn in_order_of_names(listing: &str) -> String {
     let (mut table, mut block) = ("", "");
     let mut lines = Vec::new();
     for (number, line) in listing.lines().filter(|line| !line.is_empty()).enumerate() {
+        let (number, line) = match element(line) {
+            Some(element) => (usize::MAX, element),
+            None => (number, line),
+        };
         match line.strip_prefix('\t') {
             None => (table, block) = (line, ""),
             Some(opening) if opening.ends_with('{') => block = opening,
@@ -86,6 +91,13 @@ fn in_order_of_names(listing: &str) -> String {
     }
     lines.sort_unstable();
     lines.into_iter().map(|(.., line)| format!("{line}\n")).collect()
+}
+
+/// The element in a line of a listing, without what is around it.
+fn element(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("\t\t")?;
+    let inside = line.strip_prefix("elements = { ").or_else(|| line.strip_prefix("\t     "))?;
+    Some(inside.trim_end_matches(" }").trim_end_matches(','))
 }
 
 /// Carries out a history, watching the kernel at every step. Returns the world at its end.
@@ -129,9 +141,6 @@ proptest! {
             nft(&nft_text(&programs(), &wanted(&world)));
             loaded = listing();
         });
-        if wanted(&world).groups.is_empty() {
-            assert_same_text(&fresh, &loaded);
-        }
         // The chains of affinity groups come before the pick chains here and after them there.
         assert_same_text(&in_order_of_names(&fresh), &in_order_of_names(&loaded));
     }

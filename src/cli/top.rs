@@ -87,17 +87,14 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let mut looker = get::Looker::new(&args.input, &args.node, Needs { connections: true, ..Needs::default() })?;
     let interval = Duration::from_secs(args.delay);
     let mut rates = Rates::default();
-    let mut then = Instant::now();
-    {
-        let sight = looker.look()?;
-        let view = sight.view();
-        if !view.programmed() {
-            eprintln!("{}", get::NO_TABLES);
-            return Ok(ExitCode::from(1));
-        }
-        rates.step(&view, &args.selected, 1.0);
+    let sight = looker.look()?;
+    let view = sight.view();
+    if !view.programmed() {
+        eprintln!("{}", get::NO_TABLES);
+        return Ok(ExitCode::from(1));
     }
-    let mut first = true;
+    rates.step(&view, &args.selected, 1.0);
+    let (mut then, mut first) = (Instant::now(), true);
     repeat(Pace { interval, delay: interval, times: args.count }, || {
         let sight = looker.look()?;
         let view = sight.view();
@@ -128,5 +125,5 @@ fn text(table: &Table, view: &View<'_>) -> String {
     };
     let mut lines = vec![ServiceRate::headings()];
     lines.extend(table.services.iter().map(|service| service.cells()));
-    format!("new connections in {} s{tracking}\n\n{}", table.seconds, table::columns(&lines))
+    format!("rates over {} s{tracking}\n\n{}", table.seconds, table::columns(&lines))
 }

@@ -173,6 +173,10 @@ pub struct PickChain {
 }
 
 impl PickChain {
+    /// So often the chain has its rule: a packet that is held up while the endpoint in its slot is replaced may miss the old
+    /// one and the new one, and picks again.
+    pub const RULES: usize = 2;
+
     /// The chain's name.
     pub fn name(&self) -> String {
         match self.list {

@@ -123,7 +123,11 @@ fn write_list(text: &mut String, group: &AffinityGroup, list: List) -> fmt::Resu
     writeln!(text, "\tchain {sticky} {{")?;
     write!(text, "\t\tmeta l4proto {{ tcp, udp, sctp }} ")?;
     writeln!(text, "dnat {ip} to {ip} saddr map @{addresses} : {ip} saddr map @{ports}")?;
-    writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks\n\t}}", list.prefix())
+    // Twice, as every look-up of a first packet (see `rules/`).
+    for _ in 0..2 {
+        writeln!(text, "\t\t{ip} daddr . meta l4proto . th dport vmap @{}first-picks", list.prefix())?;
+    }
+    writeln!(text, "\t}}")
 }
 
 /// The rule that remembers a pick from one list. Only its own endpoints: a client must never be sent by a Local policy
@@ -146,6 +150,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_name_tells_the_service_port() {
+        let port = |name: &str| {
+            AffinityGroup { family: Family::V4, name: name.into(), timeout: 1, all: true, local: true }.port()
+        };
+        let web = |name: &str, protocol| PortId { service: ServiceId::new("shop", "web"), name: name.into(), protocol };
+        assert_eq!(port("shop/web/tcp"), Some(web("", Protocol::Tcp)));
+        assert_eq!(port("shop/web/udp/dns"), Some(web("dns", Protocol::Udp)));
+        for strange in ["shop", "shop/web", "shop/web/icmp"] {
+            assert_eq!(port(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
     fn the_text_holds_every_list_in_use() {
         let group =
             AffinityGroup { family: Family::V6, name: "shop/web/tcp".into(), timeout: 90, all: false, local: true };
@@ -166,6 +183,7 @@ mod tests {
 \tchain local-sticky-shop/web/tcp {
 \t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to ip6 saddr map @local-affinity-shop/web/tcp-address : ip6 saddr map \
                     @local-affinity-shop/web/tcp-port
+\t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
 \t\tip6 daddr . meta l4proto . th dport vmap @local-first-picks
 \t}
 \tchain learn-shop/web/tcp {

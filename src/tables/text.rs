@@ -45,12 +45,11 @@ fn pick_text(pick: &PickChain) -> String {
         List::All => String::new(),
         List::Local => format!(" offset {}", pick.list.first_slot()),
     };
-    format!(
-        "table {family} {TABLE} {{\n\tchain {} {{\n\t\tdnat {family} to {family} daddr . meta l4proto . th dport . \
-         numgen random mod {}{offset} map @endpoints\n\t}}\n}}",
-        pick.name(),
+    let rule = format!(
+        "\t\tdnat {family} to {family} daddr . meta l4proto . th dport . numgen random mod {}{offset} map @endpoints\n",
         pick.count,
-    )
+    );
+    format!("table {family} {TABLE} {{\n\tchain {} {{\n{}\t}}\n}}", pick.name(), rule.repeat(PickChain::RULES))
 }
 
 /// One `add element` a container, an element a line. What has no comment of its own gets its owner's name behind `#`.

@@ -1,6 +1,14 @@
 //! `diff`: the manifests against the kernel, in the terms of Services.
 
-use super::{manifests::web, sandbox::Sandbox};
+use std::{fs, path::Path, thread};
+
+use nix::sched::{CloneFlags, setns};
+use portolan::kernel::{DataPlane, NetlinkDataPlane};
+
+use super::{
+    manifests::web,
+    sandbox::{PORTOLAN, Ran, Sandbox},
+};
 
 #[test]
 fn differences_are_told_in_the_terms_of_services() {
@@ -45,4 +53,30 @@ fn what_cannot_be_compared_is_exit_code_2() {
     let Some(sandbox) = Sandbox::new("what_cannot_be_compared_is_exit_code_2") else { return };
     let ran = sandbox.portolan(&["diff", "-f", "/nonexistent"]).expect(2);
     assert!(ran.stderr.contains("/nonexistent"), "{ran:#?}");
+}
+
+#[test]
+fn without_the_right_to_a_namespace_of_its_own_it_says_what_it_did_not_compare_and_writes_nothing() {
+    let test = "without_the_right_to_a_namespace_of_its_own_it_says_what_it_did_not_compare_and_writes_nothing";
+    let Some(sandbox) = Sandbox::new(test) else { return };
+    let file = sandbox.write("web.yaml", &web());
+    sandbox.apply(&[&file]);
+    let namespace = fs::File::open(Path::new("/run/netns").join(sandbox.namespace())).unwrap();
+    let generation = || {
+        let read = || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            NetlinkDataPlane::open().unwrap().generation().unwrap()
+        };
+        thread::scope(|scope| scope.spawn(read).join().unwrap())
+    };
+    let before = generation();
+    sandbox.portolan(&["diff", "-f", &file]).expect(0);
+    let state = sandbox.state();
+    let words = ["diff", "-f", &file, "--node", "node-1", "--state-dir", &state];
+    // As in a container of the chart, which has NET_ADMIN and no more.
+    let mut limited = sandbox.command("setpriv");
+    limited.args(["--bounding-set", "-sys_admin", PORTOLAN]).args(words);
+    let ran = Ran::of(limited.output().unwrap()).expect(0);
+    assert!(ran.stderr.contains("was not compared; that takes CAP_SYS_ADMIN"), "{ran:#?}");
+    assert_eq!(generation(), before, "looking changed the ruleset");
 }

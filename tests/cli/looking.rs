@@ -124,6 +124,8 @@ fn the_kernel_alone_tells_services_frontends_and_why_connections_fail() {
     assert_eq!((&guarded["kind"], &guarded["sourceRanges"]), (&"load balancer".into(), &true.into()));
     let table = sandbox.bare(&["get", "frontends"]).expect(0).stdout;
     assert!(table.contains("source ranges turned away "), "{table}");
+    let empty = of(&services, "name", "empty");
+    assert_eq!((&empty["clusterIp"], &empty["externalIp"]), (&"10.96.0.11".into(), &"<none>".into()));
 
     // With the objects: the same, and what only they know.
     let services = json(sandbox.portolan(&["get", "services", "-f", &file, "-o", "json"]));
@@ -259,7 +261,7 @@ fn what_the_kernel_does_not_have_is_said() {
     let frontends = json(get(&["get", "frontends", "-o", "json"]));
     assert_eq!(of(&frontends, "frontend", "10.96.0.10:80/TCP")["state"], "programmed otherwise");
     let lost = json(get(&["get", "endpoints", "web", "-o", "json"]));
-    assert!(lost.iter().any(|endpoint| endpoint["state"] == "not programmed yet; used"), "{lost:#?}");
+    assert!(lost.iter().any(|endpoint| endpoint["state"] == "used, not programmed yet"), "{lost:#?}");
     let ran = get(&["get", "services", "wep", "web"]).expect(1);
     assert!(ran.stderr.contains("know a Service wep here") && !ran.stderr.contains("Service web "), "{}", ran.stderr);
     sandbox.write("town.yaml", NODE);

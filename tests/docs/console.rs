@@ -1,5 +1,8 @@
 //! Runs the ```console blocks.
 //!
+//! What a page needs beforehand and its readers do not, such as an interface, stands outside the blocks, a line each:
+//! `<!-- $ ip link set lo up -->`. It must succeed.
+//!
 //! A block holds `$ command` lines, each followed by its output. All blocks of a page share one fresh network namespace
 //! and one state folder, from top to bottom. A command that fails must be followed by `$ echo $?`.
 //!
@@ -46,6 +49,11 @@ fn rerun(page: &str, text: &str, namespace: &str, state_dir: &str) -> (String, u
         match (inside, line.strip_prefix("$ ")) {
             (false, _) => {
                 inside = line == "```console";
+                if let Some(command) = line.strip_prefix("<!-- $ ").and_then(|rest| rest.strip_suffix(" -->")) {
+                    let stages = pipeline::parse_preparation(command).unwrap_or_else(|e| panic!("{place}: {e}"));
+                    let (code, output) = pipeline::run(&stages, namespace, state_dir);
+                    assert_eq!(code, 0, "{place}: {output}");
+                }
                 writeln!(fresh, "{line}").expect("a String takes everything");
             }
             (true, Some("echo $?")) => {

@@ -13,6 +13,24 @@ use std::{
 ///
 /// An open quote, or a command that is not allowed.
 pub fn parse(line: &str) -> Result<Vec<Vec<String>>, String> {
+    parse_with(line, allowed)
+}
+
+/// The same for a command that prepares the page's namespace: also interfaces, addresses, routes, and switches.
+///
+/// # Errors
+///
+/// Those of [`parse`].
+pub fn parse_preparation(line: &str) -> Result<Vec<Vec<String>>, String> {
+    parse_with(line, |stage| {
+        let words: Vec<&str> = stage.iter().map(String::as_str).collect();
+        allowed(stage)
+            || matches!(words.as_slice(), ["ip", "link" | "address" | "route", ..])
+            || matches!(words.as_slice(), ["sysctl", "-qw", setting] if setting.starts_with("net."))
+    })
+}
+
+fn parse_with(line: &str, allowed: impl Fn(&[String]) -> bool) -> Result<Vec<Vec<String>>, String> {
     let (mut stages, mut words, mut word) = (Vec::new(), Vec::new(), None::<String>);
     let mut quoted = false;
     for c in line.chars() {

@@ -105,8 +105,10 @@ const IPV4_TEXT: &str = r#"
 table ip portolan {
     chain pick-3 {
         dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 3 map @endpoints
+        dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 3 map @endpoints
     }
     chain local-pick-1 {
+        dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 offset 32768 map @endpoints
         dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 offset 32768 map @endpoints
     }
 }

@@ -1,6 +1,6 @@
 //! `portolan get endpoints`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -121,13 +121,9 @@ fn state(port: &PortId, target: &Target, known: &Known, view: &View<'_>) -> Stri
     let Some(objects) = view.objects else { return if held { "used" } else { "no longer used" }.to_owned() };
     let state = objects.endpoints.get(&(port.clone(), *target)).map(|endpoint| endpoint.state);
     let note = match (held, known.wanted > 0) {
-        (true, false) if objects.kept.contains(&port.service) => {
-            return "used; the Service's object is refused".to_owned();
-        }
-        (true, false) => "left over in the kernel",
+        (true, false) => objects.held_only(&port.service),
         (false, true) if view.programmed() => "not programmed yet",
         _ => return state.unwrap_or("gone").to_owned(),
     };
-    let words: BTreeSet<&str> = state.into_iter().chain([note]).collect();
-    Vec::from_iter(words).join("; ")
+    state.into_iter().chain([note]).collect::<Vec<_>>().join(", ")
 }

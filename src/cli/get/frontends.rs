@@ -153,11 +153,7 @@ fn state(seen: &Seen<'_>, view: &View<'_>) -> &'static str {
         (Some(held), Some(wanted)) if held == wanted => "programmed",
         (Some(_), Some(_)) => "programmed otherwise",
         (None, _) => "not programmed",
-        (Some(_), None) => match (view.objects, seen.port()) {
-            (None, _) => "programmed",
-            (Some(objects), Some(port)) if objects.kept.contains(&port.service) => "programmed, object refused",
-            _ => "left over",
-        },
+        (Some(held), None) => view.objects.map_or("programmed", |objects| objects.held_only(&held.port.service)),
     }
 }
 

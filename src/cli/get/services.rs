@@ -114,10 +114,11 @@ impl Line for ServiceLine {
         cells.extend([self.cluster_ip.clone(), self.external_ip.clone(), self.ports.clone()]);
         if shape.objects {
             cells.push(object(|object| object.age.clone()));
-            cells.push(object(|object| format!("{}/{}", object.endpoints_ready, object.endpoints_total)));
-        } else {
-            cells.push(self.endpoints_used.to_string());
         }
+        cells.push(match &self.object {
+            Some(object) => format!("{}/{}", object.endpoints_ready, object.endpoints_total),
+            None => self.endpoints_used.to_string(),
+        });
         cells.extend([self.new_connections, self.refused, self.dropped].map(count_or_dash));
         if shape.wide {
             cells.extend([self.connections, self.connections_leaving].map(count_or_dash));
@@ -184,7 +185,6 @@ fn line(
 ) -> ServiceLine {
     let counts = frontends.iter().filter_map(|seen| seen.counts).reduce(Counts::plus);
     let pending = object.zip(view.objects).and_then(|(o, objects)| controlplane::pending_reason(o, &objects.options));
-    let used: BTreeSet<_> = View::used(frontends).into_iter().map(|target| target.address).collect();
     ServiceLine {
         namespace: id.namespace.to_string(),
         name: id.name.to_string(),
@@ -195,7 +195,7 @@ fn line(
         },
         ports: none_if_empty(object.map_or_else(|| held_ports(frontends), ports)),
         object: object.zip(view.objects).map(|(o, objects)| object_part(o, id, objects, pending, now)),
-        endpoints_used: used.len(),
+        endpoints_used: View::used(frontends).len(),
         new_connections: counts.map(|counts| counts.new),
         refused: counts.map(|counts| counts.refused),
         dropped: counts.map(|counts| counts.dropped + counts.not_allowed),
@@ -228,11 +228,8 @@ fn object_part(
 fn state(id: &ServiceId, object: Option<&Service>, frontends: &[&Seen<'_>], view: &View<'_>) -> &'static str {
     let Some(objects) = view.objects else { return "programmed" };
     let held = frontends.iter().any(|seen| seen.held.is_some());
-    if objects.kept.contains(id) {
-        return if held { "programmed, object refused" } else { "object refused" };
-    }
     if object.is_none() {
-        return "left over";
+        return objects.held_only(id);
     }
     let same = frontends.iter().all(|seen| seen.held == seen.wanted);
     match (frontends.is_empty(), same, held) {

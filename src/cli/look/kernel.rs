@@ -1,13 +1,16 @@
 //! Reading this node's kernel, again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::Side;
 use crate::{
     kernel::{DataPlane, KernelError, NetlinkDataPlane, observe},
     model::{Family, Frontend, PortId},
     observed::{Connections, Counters, RememberedClient, Seen},
-    tables::{AffinityGroup, Policy},
+    tables::{AffinityGroup, Element, Policy},
 };
 
 /// What to read, besides tables and counters.
@@ -31,6 +34,7 @@ pub struct Kernel {
 struct Tables {
     exist: bool,
     frontends: BTreeMap<Frontend, Side>,
+    cluster_ips: BTreeSet<IpAddr>,
     groups: Vec<AffinityGroup>,
 }
 
@@ -40,6 +44,8 @@ pub struct KernelSight {
     pub exist: bool,
     /// The frontends
     pub frontends: BTreeMap<Frontend, Side>,
+    /// Every cluster IP
+    pub cluster_ips: BTreeSet<IpAddr>,
     /// New connections counted
     pub counters: BTreeMap<Frontend, Counters>,
     /// Packets that source ranges turned away, by what frontends with source ranges share
@@ -78,6 +84,7 @@ impl Kernel {
         let sight = KernelSight {
             exist: tables.exist,
             frontends: tables.frontends.clone(),
+            cluster_ips: tables.cluster_ips.clone(),
             counters: observe::counters(&mut self.plane)?,
             turned_away: observe::turned_away(&mut self.plane)?,
             connections: needs.connections.then(|| observe::connections(&all)),
@@ -91,9 +98,14 @@ impl Kernel {
 impl Tables {
     fn read(plane: &mut NetlinkDataPlane) -> Result<Self, KernelError> {
         let state = plane.dump()?;
+        let cluster_ip = |element: &Element| match element {
+            Element::ClusterIp(address) => Some(*address),
+            _ => None,
+        };
         Ok(Self {
             exist: !state.programs.is_empty(),
             frontends: Side::of(&state.elements),
+            cluster_ips: state.elements.iter().filter_map(cluster_ip).collect(),
             groups: state.groups.into_iter().collect(),
         })
     }

@@ -29,7 +29,9 @@ pub struct Objects {
     /// What was wrong with them
     pub notices: Vec<Notice>,
     /// Services that were refused: they keep what the kernel holds of them
-    pub kept: BTreeSet<ServiceId>,
+    kept: BTreeSet<ServiceId>,
+    /// Some input could not be read: what the kernel holds may be wanted by it
+    incomplete: bool,
     /// Something was refused
     pub refused: bool,
 }
@@ -57,7 +59,7 @@ impl Objects {
         let mut objects = Self::new(loaded.services, loaded.world, loaded.settings, loaded.options);
         objects.refused = loaded.exit_code != std::process::ExitCode::SUCCESS;
         objects.notices.splice(0..0, loaded.notices);
-        objects.kept = loaded.refused;
+        (objects.kept, objects.incomplete) = (loaded.refused, loaded.incomplete);
         Ok(objects)
     }
 
@@ -74,6 +76,7 @@ impl Objects {
             endpoints: BTreeMap::new(),
             notices,
             kept: BTreeSet::new(),
+            incomplete: false,
             refused: false,
             desired: Desired::default(),
         };
@@ -100,6 +103,15 @@ impl Objects {
     pub fn ids(&self) -> impl Iterator<Item = ServiceId> {
         let ids = self.services.iter().map(|service| &service.metadata);
         ids.map(|metadata| ServiceId::new(metadata.namespace(), &metadata.name))
+    }
+
+    /// What to call something of a Service that the kernel holds and the objects do not want.
+    pub fn held_only(&self, service: &ServiceId) -> &'static str {
+        match (self.kept.contains(service), self.incomplete) {
+            (true, _) => "programmed, object refused",
+            (false, true) => "programmed, object not read",
+            (false, false) => "left over",
+        }
     }
 
     /// Distinct addresses of a Service's endpoints: ready ones, and all.

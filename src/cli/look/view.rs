@@ -1,6 +1,9 @@
 //! Both sides put together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{KernelSight, Objects, Side};
 use crate::{
@@ -87,7 +90,8 @@ impl<'a> View<'a> {
         }
         for seen in frontends.values_mut() {
             let kind = objects.and_then(|objects| objects.kinds.get(&seen.frontend).copied());
-            seen.kind = kind.or_else(|| seen.held.and_then(kind_of));
+            seen.kind =
+                kind.or_else(|| seen.held.zip(kernel).and_then(|(side, kernel)| kind_of(&seen.frontend, side, kernel)));
             seen.counts = seen.held.zip(kernel).map(|(side, kernel)| counts(&seen.frontend, side, kernel));
         }
         Self { frontends, objects, kernel }
@@ -149,18 +153,20 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The endpoints that a Service's frontends use, whichever it is that has them.
-    pub fn used(frontends: &[&Seen<'a>]) -> BTreeSet<Target> {
-        frontends.iter().filter_map(|seen| seen.side()).flat_map(Side::targets).copied().collect()
+    /// The addresses of the endpoints that a Service's frontends use.
+    pub fn used(frontends: &[&Seen<'a>]) -> BTreeSet<IpAddr> {
+        let targets = frontends.iter().filter_map(|seen| seen.side()).flat_map(Side::targets);
+        targets.map(|target| target.address).collect()
     }
 }
 
 /// What can be told of a frontend's kind from the tables alone.
-fn kind_of(side: &Side) -> Option<FrontendKind> {
-    match (side.policy?, side.guarded) {
-        (Policy::Internal | Policy::InternalLocal, _) => Some(FrontendKind::ClusterIp),
-        (Policy::External | Policy::ExternalLocal, true) => Some(FrontendKind::LoadBalancer),
-        (Policy::External | Policy::ExternalLocal, false) => None,
+fn kind_of(frontend: &Frontend, side: &Side, kernel: &KernelSight) -> Option<FrontendKind> {
+    match (side.policy, side.guarded) {
+        (Some(Policy::Internal | Policy::InternalLocal), _) => Some(FrontendKind::ClusterIp),
+        (Some(Policy::External | Policy::ExternalLocal), true) => Some(FrontendKind::LoadBalancer),
+        (Some(Policy::External | Policy::ExternalLocal), false) => None,
+        (None, _) => kernel.cluster_ips.contains(&frontend.address).then_some(FrontendKind::ClusterIp),
     }
 }
 

@@ -88,7 +88,7 @@ impl<'a> Batch<'a> {
         self.message(kind, flags, family, body);
     }
 
-    /// Makes a pick chain and its one rule, or sets an existing chain right.
+    /// Makes a pick chain and its rules, or sets an existing chain right.
     pub fn add_pick(&mut self, pick: &PickChain) {
         let name = pick.name();
         let chain = (pick.family, name.as_str());
@@ -98,11 +98,13 @@ impl<'a> Batch<'a> {
         });
         self.empty_chain(pick.family, &name);
         let new_rule = (NfTablesMessageType::NewRule, NLM_F_CREATE | NLM_F_APPEND);
-        self.named("making the rule of chain", new_rule, chain, |w, table| {
-            w.text(NFTA_RULE_TABLE, table);
-            w.text(NFTA_RULE_CHAIN, &name);
-            w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
-        });
+        for _ in 0..PickChain::RULES {
+            self.named("making a rule of chain", new_rule, chain, |w, table| {
+                w.text(NFTA_RULE_TABLE, table);
+                w.text(NFTA_RULE_CHAIN, &name);
+                w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
+            });
+        }
     }
 
     /// Deletes one rule.

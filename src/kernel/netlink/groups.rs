@@ -63,10 +63,10 @@ fn timeout(group: &AffinityGroup, sets: &BTreeSet<String>, rules: &RulesOf<'_>) 
     for list in group.lists() {
         let (members, addresses, ports) = (group.members(list), group.addresses(list), group.ports(list));
         let complete = [&members, &addresses, &ports].into_iter().all(|set| sets.contains(set));
-        let [known, new] = rules.get(group.sticky(list).as_str())?.as_slice() else { return None };
+        let [known, new, again] = rules.get(group.sticky(list).as_str())?.as_slice() else { return None };
         let first_picks = format!("{}first-picks", list.prefix());
-        let sticky = [references(known), references(new)].concat();
-        if !complete || sticky != [&addresses, &ports, &first_picks].map(|map| Reference::Lookup(map)) {
+        let sticky = [references(known), references(new), references(again)].concat();
+        if !complete || sticky != [&addresses, &ports, &first_picks, &first_picks].map(|map| Reference::Lookup(map)) {
             return None;
         }
         let learner = references(learners.next()?);

@@ -6,7 +6,7 @@
 //! the chain look edited, which costs one installation of the program.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     thread,
 };
 
@@ -52,8 +52,8 @@ impl Known {
         programs: &[Program],
     ) -> Result<Vec<String>, KernelError> {
         for program in programs {
-            if !self.0.contains_key(&key(program)) {
-                self.0.insert(key(program), load_and_read(socket, &scratch(table), program)?);
+            if let Entry::Vacant(unknown) = self.0.entry(key(program)) {
+                unknown.insert(load_and_read(socket, &scratch(table), program)?);
             }
         }
         self.compare(socket, table, programs)

@@ -1,4 +1,4 @@
-//! The rule of a pick chain, which nft 1.0.6 and 1.1.3 cannot be told as text once its map exists (dataplane.md):
+//! The rule of a pick chain, which stands in it twice, and which nft 1.0.6 and 1.1.3 cannot be told as text once its map exists (dataplane.md):
 //!
 //! `dnat ip to ip daddr . meta l4proto . th dport . numgen random mod N map @endpoints`
 
@@ -69,9 +69,12 @@ pub(crate) fn write_pick_rule(writer: &mut Writer, pick: &PickChain) {
     });
 }
 
-/// Whether these are the rules of a pick chain: the one rule, as far as anything in it depends on the chain.
-pub(crate) fn is_pick_rule(rules: &[&Rule], pick: &PickChain) -> bool {
-    let [rule] = rules else { return false };
+/// Whether these are the rules of a pick chain, as far as anything in them depends on the chain.
+pub(crate) fn are_pick_rules(rules: &[&Rule], pick: &PickChain) -> bool {
+    rules.len() == PickChain::RULES && rules.iter().all(|rule| is_pick_rule(rule, pick))
+}
+
+fn is_pick_rule(rule: &Rule, pick: &PickChain) -> bool {
     let expressions: Vec<_> = Attributes(&rule.expressions).iter().map(|(_, value)| Attributes(value)).collect();
     let names = expressions.iter().map(|expression| expression.text(NFTA_EXPR_NAME).unwrap_or_default());
     let data = |index: usize| expressions[index].nested(NFTA_EXPR_DATA);

@@ -9,7 +9,7 @@ use super::{
     decode::{self, Names, pick_count},
     dump::{Reader, RulesOf},
     groups,
-    pick::is_pick_rule,
+    pick::are_pick_rules,
     strangers::Stranger,
     wire::Attributes,
 };
@@ -66,7 +66,7 @@ fn sort_chains(
     for name in chains {
         let of_chain = rules.get(name.as_str()).map_or(&[][..], Vec::as_slice);
         match pick_chain(family, name) {
-            Some(pick) if is_pick_rule(of_chain, &pick) => {
+            Some(pick) if are_pick_rules(of_chain, &pick) => {
                 state.picks.insert(pick);
             }
             None if fixed.contains(name.as_str()) || groups::group_of_chain(name).is_some() => {}

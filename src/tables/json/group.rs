@@ -45,6 +45,7 @@ pub(super) fn rules(group: &AffinityGroup) -> Vec<Object<'static>> {
         [
             Object::Listed(NfListObject::Rule(known_client_rule(group, list))),
             Object::Plain(new_client_rule(group, list)),
+            Object::Plain(new_client_rule(group, list)),
         ]
     };
     let learn = group.lists().map(|list| Object::Plain(learn_rule(group, list)));

@@ -18,7 +18,7 @@ use nftables::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
-use super::{Element, Program, TABLE, TableState, text::by_container};
+use super::{Element, PickChain, Program, TABLE, TableState, text::by_container};
 use crate::model::Family;
 use elements::Entry;
 
@@ -128,7 +128,8 @@ fn table<'a>(program: &Program, state: &'a TableState) -> Result<Vec<Object<'a>>
     let names = picks.iter().map(|pick| pick.name()).chain(groups.iter().flat_map(|group| group.chains()));
     objects.extend(names.map(|name| Object::Listed(NfListObject::Chain(chain(family, name)))));
     objects.extend(parts.rules.into_iter().map(Object::Plain));
-    objects.extend(picks.iter().map(|pick| Object::Listed(NfListObject::Rule(pick::rule(pick)))));
+    let rules = picks.iter().flat_map(|pick| std::iter::repeat_n(*pick, PickChain::RULES)).map(pick::rule);
+    objects.extend(rules.map(|rule| Object::Listed(NfListObject::Rule(rule))));
     objects.extend(groups.iter().flat_map(|group| group::rules(group)));
     Ok(objects)
 }
