@@ -11,7 +11,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:Debian package
 NEEDED := cc:build-essential nft:nftables ip:iproute2 sysctl:procps conntrack:conntrack ping:iputils-ping \
-  iptables-nft:iptables openssl:openssl dig:bind9-dnsutils musl-gcc:musl-tools
+  iptables-nft:iptables openssl:openssl dig:bind9-dnsutils musl-gcc:musl-tools \
+  chromium-headless-shell:chromium-headless-shell
 
 # The manifest that `make demo` shows.
 DEMO ?= examples/01-clusterip.yaml

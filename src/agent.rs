@@ -11,7 +11,9 @@ use crate::{
     desired::Desired,
     kernel::{DataPlane, KernelError, Remembered},
     model::{Family, Frontend, Node, ServiceId, Settings, Target, World},
-    tables::{AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction, news},
+    tables::{
+        AffinityGroup, Changes, Contents, Element, List, Owner, Program, Rows, TABLE, TableState, Transaction, news,
+    },
 };
 
 use synced::Stopwatch;

@@ -40,7 +40,7 @@ use crate::{
     events::{Events, Reason},
     health::{Health, NodeState},
     http::{
-        Ask, BindError, HealthChecks, ListenFailure, PageFeed, Server, health_routes, metrics_routes, page_routes,
+        BindError, HealthChecks, ListenFailure, PageFeed, Server, health_routes, metrics_routes, page_routes,
         status_routes,
     },
     kernel::NetlinkDataPlane,
@@ -111,7 +111,8 @@ impl Run {
     async fn follow_files(self) -> anyhow::Result<()> {
         let allocating =
             if self.config.sync.dry_run { input::Allocating::ReadOnly } else { input::Allocating::Remember };
-        let feed = ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating, self.status.clone());
+        let feed =
+            ManifestFeed::new(self.config.input.clone(), self.config.node.clone(), allocating, self.status.clone());
         let names = match self.answers_names() {
             true => {
                 let manifests = ManifestNames::new(self.config.input.clone());

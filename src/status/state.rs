@@ -307,7 +307,10 @@ mod tests {
         let mut state = State::new("node-1", second(0));
         state.failed("netlink: no buffer", second(3));
         state.failed("netlink: not permitted", second(9));
-        assert_eq!(state.summary().failing, Some(Trouble { since: second(3), reason: "netlink: not permitted".into() }));
+        assert_eq!(
+            state.summary().failing,
+            Some(Trouble { since: second(3), reason: "netlink: not permitted".into() })
+        );
         state.passed(BTreeMap::new(), |_| true, false, second(10));
         let summary = state.summary();
         assert_eq!((summary.failing, summary.last_pass, summary.verified), (None, Some(second(10)), None));

@@ -176,11 +176,16 @@ impl Reporter {
     fn tell_status(&self, pass: &Pass, synced: &Synced, keeper: &mut impl Keeper) {
         for change in &pass.foreign {
             let by = change.culprit.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
-            self.status.happened(By::Other(by), "our tables", vec![change.to_string()]);
+            let mut what: Vec<String> = change.what.iter().map(ToString::to_string).collect();
+            if what.is_empty() {
+                what.push(change.to_string());
+            }
+            self.status.happened(By::Other(by), "our tables", what);
         }
         if synced.installed {
-            let why = synced.repaired.program.iter().map(|what| format!("somebody had changed {what}")).collect();
-            self.status.happened(By::Portolan, "the program", why);
+            let mut what = vec!["written".to_owned()];
+            what.extend(synced.repaired.program.iter().map(|what| format!("somebody had changed {what}")));
+            self.status.happened(By::Portolan, "the program", what);
         }
         let desired = keeper.desired();
         self.status.programmed(news::of_services(synced, desired));

@@ -97,7 +97,8 @@ mod tests {
         for own in ["localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:10245", "127.9.9.9", "[::1]", "[::1]:80"] {
             assert!(is_loopback(own), "{own}");
         }
-        for other in ["", "example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.nip.io", "0.0.0.0", "[::]", "::1x"]
+        for other in
+            ["", "example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.nip.io", "0.0.0.0", "[::]", "::1x"]
         {
             assert!(!is_loopback(other), "{other}");
         }
@@ -110,7 +111,9 @@ mod tests {
         for (path, _, text) in FILES {
             let foreign = text.matches("http").count() - text.matches("http://www.w3.org/2000/svg").count();
             assert_eq!(foreign, 0, "{path} names another server");
-            for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick=", "style="] {
+            for sink in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick=", "style="]
+            {
                 assert!(!text.contains(sink), "{path} uses {sink}");
             }
         }
