@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     situation::Caller,
-    stage::{Stage, node_address},
+    stage::{STRANGER, Stage, node_address},
 };
 
 /// How long silence is waited for. Whoever is answered, or refused, is so within a millisecond or two.
@@ -61,8 +61,8 @@ pub struct Expected {
     pub sticky: bool,
     /// Nobody listens on the endpoints
     pub deaf: bool,
-    /// A refusal may be any error
-    pub any_error: bool,
+    /// What the answer must be put down to
+    pub cause: Option<&'static str>,
 }
 
 fn probe(stage: &Stage, caller: Caller, frontend: Frontend) -> Probe {
@@ -90,24 +90,38 @@ pub fn compare(
         return answers(ask, predicted, seen_as, expected.sticky).map_err(|wrong| format!("{frontend}: {wrong}"));
     }
     let outcome = once(stage, caller, frontend);
-    // The kernel tells a host's own UDP socket that its packet was dropped.
-    let is_udp = frontend.protocol == Protocol::Udp;
-    let told = matches!(caller, Caller::Host(_)) && is_udp;
-    let right = match (predicted.outcome.as_str(), &outcome) {
+    let here = SocketAddr::new(frontend.address, frontend.port);
+    let right = match predicted.outcome.as_str() {
         // It came to a host, which has nobody there.
-        ("answered", outcome) => *outcome == if is_udp { Outcome::Refused } else { Outcome::Reset },
-        ("refused", Outcome::Refused | Outcome::Reset) => true,
-        ("refused", Outcome::Unreachable) => expected.any_error,
-        ("dropped", outcome) => *outcome == if told { Outcome::NotPermitted } else { Outcome::Silence },
-        // Whoever has the address may answer, and nobody else; the lab's router knows who there is.
-        ("passed", Outcome::Answered { destination, .. }) => {
-            *destination == SocketAddr::new(frontend.address, frontend.port)
+        "answered" => outcome == if frontend.protocol == Protocol::Udp { Outcome::Refused } else { Outcome::Reset },
+        "refused" => match outcome {
+            Outcome::Refused | Outcome::Reset => true,
+            // The error that a firewall's owner chose.
+            Outcome::Unreachable => expected.cause == Some("foreign-rule"),
+            _ => false,
+        },
+        // The kernel tells a host's own UDP socket that its packet was dropped.
+        "dropped" if matches!(caller, Caller::Host(_)) && frontend.protocol == Protocol::Udp => {
+            outcome == Outcome::NotPermitted
         }
-        ("passed", Outcome::Reset | Outcome::Unreachable) => true,
-        ("passed", Outcome::Refused) => is_udp,
+        "dropped" => outcome == Outcome::Silence,
+        "passed" => passed(&outcome, here, frontend.protocol, expected.cause),
         _ => false,
     };
     if right { Ok(outcome.to_string()) } else { Err(format!("{frontend}: the packet met {outcome:?}")) }
+}
+
+/// Left to the routes: whoever has the address may answer, and nobody else; the lab's router knows who there is.
+fn passed(outcome: &Outcome, here: SocketAddr, protocol: Protocol, cause: Option<&str>) -> bool {
+    match outcome {
+        Outcome::Answered { pod, .. } if cause == Some("foreign-translation") => *pod == IpAddr::from(STRANGER).to_string(),
+        Outcome::Answered { destination, .. } => *destination == here,
+        // What somebody wrote into a program can be anything, and a route may throw packets away.
+        Outcome::Silence => matches!(cause, Some("no-route" | "program-edited")),
+        Outcome::Refused => protocol == Protocol::Udp || cause == Some("program-edited"),
+        Outcome::Reset | Outcome::Unreachable => true,
+        Outcome::NotPermitted => false,
+    }
 }
 
 /// All of the endpoints answer, and nobody else; they see the client as this address.

@@ -343,14 +343,12 @@ impl Situation {
         if predicted.frontend.is_some_and(|claimed| claimed != frontend) {
             return Err(format!("the client dials {frontend}"));
         }
-        // An error that is none of the rules': of the routes, or one that a firewall's owner chose.
-        let any_error = matches!(self.cause, Some("no-route" | "foreign-rule"));
         let expected = Expected {
             caller: self.caller,
             decided_by: self.decided_by.unwrap_or(self.caller.node()),
             sticky: self.sticky,
             deaf: self.deaf,
-            any_error,
+            cause: self.cause,
         };
         packets::compare(stage, frontend, &predicted, &expected)
     }

@@ -117,7 +117,8 @@ impl Stage {
     /// Starts an agent on a node and waits until it has programmed everything. Returns its place, for [`Stage::kill`].
     pub fn run_agent(&mut self, node: u8, more: &[&str]) -> usize {
         let log = fs::File::create(self.path("agent.log")).unwrap();
-        let mut command = self.command(node, &["run"], more);
+        let metrics = ["run", "--metrics-bind-address", "127.0.0.1:10249"];
+        let mut command = self.command(node, &metrics, more);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let name = format!("node-{node}");
         let child = self.lab.on_node(&name, || command.spawn()).unwrap().unwrap();
@@ -272,10 +273,11 @@ fn spec() -> LabSpec {
             ports: Ports { tcp: [TARGET_PORT].into(), udp: [TARGET_PORT].into() },
         });
     }
-    spec.externals.push(LabHost {
-        address: STRANGER.into(),
-        ports: Ports { tcp: [80, TARGET_PORT].into(), udp: [80, TARGET_PORT].into() },
-    });
+    // Hosts of both families, or those outside would have no way back to IPv6 addresses.
+    for address in [STRANGER.into(), "fd00:203::9".parse().unwrap()] {
+        let ports = Ports { tcp: [80, TARGET_PORT].into(), udp: [80, TARGET_PORT].into() };
+        spec.externals.push(LabHost { address, ports });
+    }
     spec.externals.push(LabHost { address: UPSTREAM.into(), ports: Ports::default() });
     spec
 }
