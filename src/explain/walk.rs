@@ -45,13 +45,13 @@ pub fn deciding_node(question: &Question, scene: &Scene) -> Option<String> {
         _ => None,
     };
     let to_node = dialled.is_some() || matches!(&question.dialled.host, Host::Name(name) if name == own);
-    let pod = match question.source.as_ref()? {
-        Source::Pod { namespace, name } => scene.pod(namespace, name),
-        Source::Address(address) => scene.pod_at(*address),
-        Source::Host => None,
+    let pod = match &question.source {
+        Some(Source::Pod { namespace, name }) => scene.pod(namespace, name),
+        Some(Source::Address(address)) => scene.pod_at(*address),
+        Some(Source::Host) | None => None,
     };
-    let runs_on = || pod.and_then(|pod| pod.spec.node_name.clone()).filter(|node| !node.is_empty());
-    dialled.or_else(|| if to_node { None } else { runs_on() }).filter(|node| node != own)
+    let runs_on = pod.and_then(|pod| pod.spec.node_name.clone()).filter(|node| !node.is_empty() && !to_node);
+    dialled.or(runs_on).filter(|node| node != own)
 }
 
 fn client(question: &Question, scene: &Scene) -> Result<Client, String> {

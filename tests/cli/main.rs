@@ -9,6 +9,7 @@ mod applying;
 mod arguments;
 mod comparing;
 mod configuring;
+mod explaining;
 mod following;
 mod looking;
 mod manifests;

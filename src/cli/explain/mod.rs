@@ -100,7 +100,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         input::load(&config.input, &config.node, input::Allocating::ReadOnly).context("nothing to answer from")?;
     let mut scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
-    question.resolution = names::resolve(&question, &config, &scene.objects)?;
+    question.resolution = names::resolve(&question, &config, &scene.objects, args.live)?;
     let decides = explain::deciding_node(&question, &scene);
     let here = decides.is_none();
     if let Some(node) = decides {

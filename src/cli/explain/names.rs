@@ -1,25 +1,35 @@
 //! What DNS answers the client, by the code of `portolan resolve`.
 
+use domain::base::iana::Rtype;
+
 use crate::{
     cli::{
         dns::{files, settings::Settings},
         resolve::{
             self,
             asker::{Asker, Who},
+            live::Live,
             offline::{self, Offline},
             walk::{Answer, Outcome, Tried, Walk},
         },
     },
-    config::Config,
+    config::{Config, dns::corefile},
     explain::{Host, NameAnswer, Question, Resolution, Source},
     model::Located,
 };
 
 /// The answer for the name that is dialled, or for that of the Service; none for an address, and for what is no name.
 ///
+/// `live`: servers that would have to be asked for it are asked whether they answer at all.
+///
 /// # Errors
 /// The configuration of names cannot be read.
-pub fn resolve(question: &Question, config: &Config, objects: &[Located]) -> anyhow::Result<Option<Resolution>> {
+pub fn resolve(
+    question: &Question,
+    config: &Config,
+    objects: &[Located],
+    live: bool,
+) -> anyhow::Result<Option<Resolution>> {
     let names = Settings::new(config).peek()?;
     let domain = offline::domain(&names);
     let text = match &question.dialled.host {
@@ -39,7 +49,28 @@ pub fn resolve(question: &Question, config: &Config, objects: &[Located]) -> any
     let asker = Asker::new(who.as_ref(), None, domain)?;
     let Ok(asked) = resolve::Question::new(&text, None, &asker) else { return Ok(None) };
     let walk = Walk::new(&asked, asker.address(), Some(&offline), None)?;
-    Ok(walk.tried.get(walk.result).map(|result| resolution(&walk, result)))
+    let mut resolution = walk.tried.get(walk.result).map(|result| resolution(&walk, result));
+    if let Some(Resolution { name, answer: NameAnswer::Forwarded(servers, dead), .. }) = &mut resolution
+        && live
+    {
+        *dead = all_dead(servers, name);
+    }
+    Ok(resolution)
+}
+
+/// Why none of these servers answers. Whatever it is that one of them says, it answers.
+fn all_dead(servers: &[String], name: &str) -> Option<String> {
+    let name = corefile::name(name).ok()?;
+    let mut dead = None;
+    for server in servers {
+        // What is no address is the path of a resolv.conf.
+        let asked = Live::new(server.parse().ok()).and_then(|live| live.ask(&name, Rtype::A));
+        match asked {
+            Ok(_) => return None,
+            Err(error) => dead = Some(format!("{error:#}")),
+        }
+    }
+    dead
 }
 
 fn resolution(walk: &Walk, result: &Tried) -> Resolution {

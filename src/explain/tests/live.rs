@@ -85,7 +85,7 @@ fn what_cannot_be_seen_is_said_and_claims_nothing() {
 
 #[test]
 fn the_program() {
-    let with = |state: ProgramState| programmed(|programmed| drop(programmed.programs.insert(Family::V4, state)));
+    let with = |state: ProgramState| programmed(|programmed| programmed.programs.extend([(Family::V4, state)]));
     let damaged = |chain: &str| with(ProgramState::Damaged(vec![chain.to_owned()]));
     let fails = |cause| (Verdict::Fails, Some(cause));
     let but = |cause| (Verdict::WorksBut, Some(cause));
@@ -191,9 +191,9 @@ fn a_client_that_is_remembered_goes_where_it_went() {
 
 #[test]
 fn the_node() {
-    let off = surroundings(|s| drop(s.forwarding.insert(Family::V4, false)));
+    let off = surroundings(|s| s.forwarding.extend([(Family::V4, false)]));
     assert_told("off", &ask_live(BASE, &off), Verdict::Fails, Some(Cause::ForwardingOff), &["net.ipv4.ip_forward"]);
-    let other = surroundings(|s| drop(s.forwarding.insert(Family::V6, false)));
+    let other = surroundings(|s| s.forwarding.extend([(Family::V6, false)]));
     assert_told("off for IPv6", &ask_live(BASE, &other), Verdict::Works, None, &[]);
     let routes = |all: &[&str]| {
         let lost = all.iter().map(|address| (address.parse().unwrap(), Route::None("blackhole".to_owned())));
