@@ -285,16 +285,9 @@ fn named(word: &str, kind: Kind) -> Option<u128> {
             ("prohibit", 8),
         ],
         Kind::PacketType => &[("host", 0), ("unicast", 0), ("broadcast", 1), ("multicast", 2), ("other", 3)],
-        Kind::TcpFlags => &[
-            ("fin", 1),
-            ("syn", 2),
-            ("rst", 4),
-            ("psh", 8),
-            ("ack", 16),
-            ("urg", 32),
-            ("ecn", 64),
-            ("cwr", 128),
-        ],
+        Kind::TcpFlags => {
+            &[("fin", 1), ("syn", 2), ("rst", 4), ("psh", 8), ("ack", 16), ("urg", 32), ("ecn", 64), ("cwr", 128)]
+        }
         _ => &[],
     };
     let hexadecimal = || u128::from_str_radix(word.strip_prefix("0x")?, 16).ok();

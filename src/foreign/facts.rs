@@ -220,7 +220,8 @@ impl Moment<'_> {
         };
         let mut types = Vec::new();
         for bits in all {
-            let found = candidates.iter().find(|candidate| bits.exact() == Some(super::expression::address(**candidate)));
+            let found =
+                candidates.iter().find(|candidate| bits.exact() == Some(super::expression::address(**candidate)));
             let Some(address) = found else { return unknown("an address") };
             if self.own.contains(address) || is_loopback(*address) {
                 types.push(2);

@@ -103,3 +103,6 @@ impl Ruleset {
         walk.findings()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,14 +76,16 @@ impl Ruleset {
     /// `json` is not JSON of nft at all.
     pub fn add(&mut self, json: &str, text: &str) -> Result<(), String> {
         let json: Value = serde_json::from_str(json).map_err(|error| format!("reading nft's JSON: {error}"))?;
-        let objects = json.get("nftables").and_then(Value::as_array).ok_or("reading nft's JSON: it has no `nftables`")?;
+        let objects =
+            json.get("nftables").and_then(Value::as_array).ok_or("reading nft's JSON: it has no `nftables`")?;
         let texts = by_table(text);
         for table in objects.iter().filter_map(|object| object.get("table")) {
             let (Some(family), Some(name)) = (word(table, "family"), word(table, "name")) else { continue };
             let key = (family.to_owned(), name.to_owned());
             let text = texts.get(&key).map_or("", String::as_str);
             // JSON of older versions of nft does not say it.
-            let dormant = text.lines().take(4).any(|line| line.trim().starts_with("flags ") && line.contains("dormant"));
+            let dormant =
+                text.lines().take(4).any(|line| line.trim().starts_with("flags ") && line.contains("dormant"));
             if ["ip", "ip6", "inet"].contains(&family) && !dormant {
                 self.tables.push(Table::read(family, name, handle(table), objects, text));
             }

@@ -177,7 +177,14 @@ impl<'a> Walk<'a> {
         !self.ended && (falls || exits.accepts.is_some() || !doubts.is_empty())
     }
 
-    fn chain(&mut self, here: &mut Here<'_, 'a>, name: &str, chain: &'a Chain, mut doubts: Doubts, depth: usize) -> Exits {
+    fn chain(
+        &mut self,
+        here: &mut Here<'_, 'a>,
+        name: &str,
+        chain: &'a Chain,
+        mut doubts: Doubts,
+        depth: usize,
+    ) -> Exits {
         let mut exits = Exits::default();
         for rule in &chain.rules {
             self.asked += 1;
@@ -222,11 +229,13 @@ impl<'a> Walk<'a> {
                     self.mark = (after, self.mark.1 | after.differs(before));
                     here.moment.mark = after;
                 }
-                Statement::SetConnectionMark(value) => {
+                Statement::SetConnectionMark(value) if here.moment.tracked != Some(false) => {
                     let value = value_of(&here.moment, value);
-                    self.connection_mark = if all.is_empty() { value } else { value.either(self.connection_mark) };
+                    let certain = all.is_empty() && here.moment.tracked.is_some();
+                    self.connection_mark = if certain { value } else { value.either(self.connection_mark) };
                     here.moment.connection_mark = self.connection_mark;
                 }
+                Statement::SetConnectionMark(_) => {}
                 Statement::NoTrack => self.exempt(&mut here.moment, &all, &words),
                 Statement::Rewrite => {
                     self.find(Fate::Translated, &all, &words, None);

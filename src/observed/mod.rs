@@ -140,8 +140,10 @@ pub struct Surroundings {
     pub routes: BTreeMap<IpAddr, Route>,
     /// Every table that is not ours
     pub foreign: foreign::Ruleset,
-    /// A kube-proxy that lives on this node, and how it was recognised
+    /// A kube-proxy that lives on this node, or whose rules are still there, and how it was recognised
     pub kube_proxy: Option<String>,
+    /// Routes and tables that could not be read: what was attempted and the reason
+    pub unread: Vec<String>,
 }
 
 /// What the kernel's routing says of an address.
