@@ -211,7 +211,8 @@ pub struct ServingOptions {
     )]
     pub bind_address_hard_fail: bool,
 
-    /// Where the page with the live picture is served, such as 127.0.0.1:10245; a loopback address; empty is off
+    /// Where the page with the live picture is served, a loopback address such as 127.0.0.1:10245; empty is off
+    /// [default: off]
     #[arg(
         long,
         value_name = "ADDRESS",

@@ -352,6 +352,7 @@ prop_compose! {
         (min, sync) in (duration(), duration()),
         flags in any::<[bool; 7]>(),
         (healthz, metrics) in (bind(), bind()),
+        page in option::of(Just("[::1]:10245".parse().unwrap())).prop_map(BindAddress),
         (limit, max_per_core, at_least) in (any::<u32>(), 0..i32::MAX as u32, 0..i32::MAX as u32),
         timeouts in [duration(), duration(), duration(), duration()],
         oom_score_adj in -1000..=1000_i16,
@@ -372,6 +373,7 @@ prop_compose! {
             serving: ServingOptions {
                 healthz_bind_address: healthz,
                 metrics_bind_address: metrics,
+                page_address: page,
                 bind_address_hard_fail: hard_fail,
                 service_metrics_limit: limit,
             },

@@ -137,3 +137,21 @@ pub(super) fn api_server(text: &str) -> Result<String, String> {
         _ => Err(format!("{text:?} is no URL such as https://192.168.1.10:6443")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_for_this_host_alone() {
+        for text in ["127.0.0.1:10245", "127.8.8.8:1", "[::1]:10245", "[::ffff:127.0.0.1]:10245"] {
+            assert_eq!(loopback_address(text), Ok(BindAddress(Some(text.parse().unwrap()))), "{text}");
+        }
+        assert_eq!(loopback_address(""), Ok(BindAddress(None)));
+        for text in ["0.0.0.0:10245", "[::]:10245", "192.0.2.1:10245", "[::ffff:192.0.2.1]:80"] {
+            let refused = loopback_address(text).unwrap_err();
+            assert!(refused.contains("choose a loopback address"), "{text}: {refused}");
+        }
+        assert!(loopback_address("localhost:10245").is_err() && loopback_address("127.0.0.1:0").is_err());
+    }
+}

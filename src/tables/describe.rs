@@ -41,19 +41,25 @@ impl fmt::Display for Difference {
 
 /// What `wanted` has and `held` lacks, and the other way round. The order of slots is no difference.
 pub fn differences(held: &Rows, wanted: &Rows) -> Vec<Difference> {
-    compare(facts(held, |_| true), facts(wanted, |_| true))
+    compare(facts(held), facts(wanted))
 }
 
 /// What became of an owner's rows, for people who follow changes: [`differences`] without what only follows from a change
-/// of endpoints, such as the number of them. What came has `missing` set.
+/// of endpoints, such as the number of them. What came has `missing` set. It costs what differs, not what there is.
 pub fn news(before: &Rows, after: &Rows) -> Vec<Difference> {
-    let told = |element: &Element| {
-        !matches!(
-            element,
-            Element::Pick { .. } | Element::Hairpin(_) | Element::Sticky { .. } | Element::Learner { .. }
-        )
+    compare(facts_beyond(before, after), facts_beyond(after, before))
+}
+
+/// What these rows say that the others do not. An endpoint that only moved to another slot is said by both.
+fn facts_beyond(rows: &Rows, others: &Rows) -> Facts {
+    let follows = |element: &Element| {
+        let pick = matches!(element, Element::Pick { .. } | Element::Sticky { .. } | Element::Learner { .. });
+        pick || matches!(element, Element::Hairpin(_))
     };
-    compare(facts(before, told), facts(after, told))
+    let beyond = |element: &&Element| !follows(element) && others.elements.binary_search(element).is_err();
+    let elements = rows.elements.iter().filter(beyond).cloned().collect();
+    let groups = rows.groups.iter().filter(|group| !others.groups.contains(group)).cloned().collect();
+    facts(&Rows { elements, groups })
 }
 
 fn compare(held: Facts, wanted: Facts) -> Vec<Difference> {
@@ -69,8 +75,8 @@ fn compare(held: Facts, wanted: Facts) -> Vec<Difference> {
 type Facts = BTreeSet<(String, Option<Frontend>)>;
 
 /// Each row as a statement, about a frontend or not. Rows that only follow from others say nothing of their own.
-fn facts(rows: &Rows, told: impl Fn(&Element) -> bool) -> Facts {
-    let mut facts: BTreeSet<_> = rows.elements.iter().filter(|element| told(element)).filter_map(fact).collect();
+fn facts(rows: &Rows) -> Facts {
+    let mut facts: BTreeSet<_> = rows.elements.iter().filter_map(fact).collect();
     for group in &rows.groups {
         facts.insert((format!("session affinity for {} seconds ({})", group.timeout, group.name), None));
     }
@@ -115,5 +121,36 @@ fn endpoints_name(list: List) -> &'static str {
     match list {
         List::All => "endpoints",
         List::Local => "local endpoints",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    /// Rows of a frontend with the endpoints 10.1.0.N in these slots.
+    fn rows(endpoints: &[u8]) -> Rows {
+        let frontend = Frontend { address: [10, 96, 0, 10].into(), protocol: Protocol::Tcp, port: 80 };
+        let slot = |(slot, last): (u16, &u8)| Element::Slot {
+            frontend,
+            slot,
+            target: Target { address: [10, 1, 0, *last].into(), port: 80 },
+        };
+        let mut rows = Rows { elements: (0..).zip(endpoints).map(slot).collect(), groups: Vec::new() };
+        rows.elements.push(Element::Pick { frontend, list: List::All, first: false, count: endpoints.len() as u16 });
+        rows.normalise();
+        rows
+    }
+
+    #[test]
+    fn news_are_endpoints_and_not_their_slots_or_number() {
+        let told = |before: &[u8], after: &[u8]| -> Vec<(String, bool)> {
+            news(&rows(before), &rows(after)).into_iter().map(|news| (news.subject(), news.missing)).collect()
+        };
+        let endpoint = |last: u8| format!("endpoint 10.1.0.{last}:80 (10.96.0.10:80/TCP)");
+        assert_eq!(told(&[1, 2, 3], &[1, 3]), [(endpoint(2), false)], "3 took the slot of 2");
+        assert_eq!(told(&[1], &[2]), [(endpoint(1), false), (endpoint(2), true)]);
+        assert_eq!(told(&[1, 2], &[2, 1]), []);
     }
 }

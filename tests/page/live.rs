@@ -51,7 +51,7 @@ fn spec() -> LabSpec {
     spec
 }
 
-/// `shop/web` with three endpoints, each ready or not; and `shop/cart`, whose only one never is.
+/// `shop/web` with three endpoints, each ready or not; `shop/cart`, whose only one never is; and `shop/db`.
 fn manifests(ready: [bool; 3]) -> String {
     let service = |name: &str, last: u8, kind: &str| {
         format!(
@@ -80,6 +80,8 @@ fn manifests(ready: [bool; 3]) -> String {
         slice("web", web),
         service("cart", 11, "ClusterIP"),
         slice("cart", endpoint("cart-0", 99, false)),
+        service("db", 12, "ClusterIP"),
+        slice("db", endpoint("db-0", 11, true) + &endpoint("db-1", 13, true)),
         node.to_owned(),
     ]
     .concat()
@@ -141,16 +143,25 @@ fn the_page_follows_connections_and_changes() {
     for frontend in ["10.96.0.10:80/TCP", "192.168.49.11:30080/TCP"] {
         browser.until(frontend, &format!("{web}.includes('{frontend}')"));
     }
-    browser.until("all connections", &format!("{web}.includes('30 open')"));
+    browser.until("all connections", &format!("{web}.includes('30 tracked')"));
     let shares = browser.eval(
         "[...document.querySelectorAll('[data-service=\"shop/web\"] [data-endpoint]')].map(e => \
-         [e.dataset.endpoint, e.dataset.state, +/(\\d+) open/.exec(e.textContent)[1]])",
+         [e.dataset.endpoint, e.dataset.state, +/(\\d+) tracked/.exec(e.textContent)[1]])",
     );
     let shares = shares.as_array().unwrap();
     assert_eq!(shares.len(), 3, "{shares:?}");
     assert_eq!(shares.iter().map(|share| share[2].as_u64().unwrap()).sum::<u64>(), 30, "{shares:?}");
     assert!(shares.iter().all(|share| share[1] == "ready"), "{shares:?}");
     browser.until("the dead end", "document.getElementById('dead-ends').textContent.includes('shop/cart at 10.96.0.11:80/TCP: refused: no endpoint: 1 not ready')");
+
+    let told_rate = format!("!{web}.includes('0 new/s')");
+    let start = Instant::now();
+    while browser.eval(&told_rate) != json!(true) {
+        Probe::new(frontend).spread(&client, 40).unwrap();
+        assert!(start.elapsed() < PATIENCE, "new connections are not seen");
+    }
+    let moving = "document.querySelector('[data-service=\"shop/web\"] .moving:not(.still)')";
+    browser.until("new connections move", moving);
 
     // It works without a mouse.
     browser.eval("document.querySelector('[data-service=\"shop/web\"]').focus()");
@@ -173,10 +184,16 @@ fn the_page_follows_connections_and_changes() {
     );
     let endpoint = "document.querySelector('[data-service=\"shop/web\"] [data-endpoint=\"10.244.1.12:8080\"]')";
     browser.until("its state", &format!("{endpoint}.dataset.state === 'not-ready'"));
-    browser.until("its connections, which are left", &format!("/not ready .* open/.test({endpoint}.textContent)"));
+    browser.until("its connections, which are left", &format!("/not ready .* tracked/.test({endpoint}.textContent)"));
     assert_eq!(browser.eval("window.sameDocument"), json!(true), "it was not loaded again");
     let focused = browser.eval("document.activeElement.dataset.service");
     assert_eq!(focused, json!("shop/web"), "a change does not take the focus away");
+
+    if let Some(path) = std::env::var_os("PORTOLAN_SCREENSHOT") {
+        Probe::new(frontend).spread(&client, 300).unwrap();
+        browser.until("new connections again", &told_rate);
+        browser.screenshot(&PathBuf::from(path));
+    }
 
     // Somebody else's hand in our tables is told with its name.
     let nft = in_namespace(&node, || Command::new("nft").args(["delete", "table", "ip", "portolan"]).status()).unwrap();
@@ -186,9 +203,6 @@ fn the_page_follows_connections_and_changes() {
         "/our tables ⚠ by nft \\(PID \\d+\\)/.test(document.getElementById('changes').textContent)",
     );
 
-    if let Some(path) = std::env::var_os("PORTOLAN_SCREENSHOT") {
-        browser.screenshot(&PathBuf::from(path));
-    }
     assert_eq!(browser.complaints, Vec::<String>::new());
 
     drop(sessions);

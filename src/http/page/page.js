@@ -132,7 +132,7 @@ function updateBand(group, service, top) {
   const center = (x.box + x.boxEnd) / 2, room = Math.floor((x.boxEnd - x.box - 16) / 7.4);
   say(set(part(".title"), { x: center, y: middle - 16 }), clip(service.name, room));
   say(set(part(".kind"), { x: center, y: middle + 1 }), clip(`${service.kind} · ${service.used}/${service.known} used`, room + 2));
-  const tracked = service.connections === undefined ? "" : ` · ${whole(service.connections)} open`;
+  const tracked = service.connections === undefined ? "" : ` · ${whole(service.connections)} tracked`;
   say(set(part(".rate"), { x: center, y: middle + 18 }), `${few(service.rate)} new/s${tracked}`);
   say(part("title"), spoken(service));
   updateLines(group, service, x, middle);
@@ -203,7 +203,7 @@ function updateEnds(parent, ends, service, x, row, counted) {
     (line, endpoint) => {
       const y = endpoint.more ? row(all.length - 1, all.length) : endpoint.y;
       set(line.childNodes[0], { transform: `translate(${x.to + 8} ${y})` });
-      const share = endpoint.more ? "" : counted(endpoint) ? `${percent(endpoint.share)} · ${whole(endpoint.connections)} open` : "";
+      const share = endpoint.more ? "" : counted(endpoint) ? `${percent(endpoint.share)} · ${whole(endpoint.connections)} tracked` : "";
       const state = endpoint.more ? "" : STATES[endpoint.state] || endpoint.state;
       const note = endpoint.state === "ready" && share ? share : share ? `${state} · ${share}` : state;
       const room = Math.floor((x.right - x.to - 26 - note.length * 5.8) / 6.8);
@@ -257,10 +257,10 @@ function updateDetails() {
   if (!service) return at("tables").replaceChildren();
   const open = (endpoint) => (endpoint.connections === undefined ? "-" : String(endpoint.connections));
   at("tables").replaceChildren(
-    table("Frontends", [["dialled"], ["what happens"], ["new", "number"], ["unserved", "number"]],
-      service.frontends.map((f) => [`${f.frontend} ${f.kind}`, f.words, String(f.served), String(f.unserved)])),
-    table("Endpoints", [["endpoint"], ["state"], ["open", "number"]],
-      service.endpoints.map((e) => [[e.target, e.pod, e.node].filter(Boolean).join(" "), e.words, open(e)])));
+    table("Frontends", [["dialled", "name"], ["what happens"], ["new", "number"], ["lost", "number"]],
+      service.frontends.map((f) => [f.frontend, [f.kind, f.words].join(": "), String(f.served), String(f.unserved)])),
+    table("Endpoints", [["endpoint", "name"], ["pod"], ["state"], ["tracked", "number"]],
+      service.endpoints.map((e) => [e.target, [e.pod, e.node].filter(Boolean).join(" on "), e.words, open(e)])));
 }
 
 function updateDeadEnds() {
