@@ -103,7 +103,7 @@ impl Stray<'_> {
                 );
                 let fault =
                     Fault::new(Stage::Service, Cause::OtherProxy, because, "remove the label, or look at that proxy");
-                report.breaks(fault, Outcome::Passed);
+                report.breaks(fault, untranslated(address, scene));
                 return true;
             }
             let refused = scene.plan(id).is_some_and(|plan| plan.cluster_ips.contains(&address));
@@ -274,6 +274,12 @@ impl Stray<'_> {
         report.prediction.outcome = Outcome::Passed;
         report.remark(Fault::new(Stage::Frontend, Cause::NoSuchService, because, ""));
     }
+}
+
+/// What comes of a packet to an address that is nobody's frontend: those of a service network are dropped.
+pub(super) fn untranslated(address: IpAddr, scene: &Scene) -> Outcome {
+    let dropped = scene.world.service_networks.iter().any(|network| network.contains(&address));
+    if dropped { Outcome::Dropped } else { Outcome::Passed }
 }
 
 fn wrong_port(service: &Service, frontend: &Frontend, what: &str) -> (Cause, String) {

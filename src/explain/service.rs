@@ -1,7 +1,7 @@
 //! From a Service to the frontend that the client dials.
 
 use super::{
-    Cause, Outcome, PortRef, Question, Scene, Stage,
+    Cause, Outcome, PortRef, Question, Scene, Stage, address,
     client::{Client, Role},
     headless,
     near::{self, list},
@@ -41,7 +41,9 @@ pub(super) fn walk(
             "Service {id} has the label {label}: {proxy}, so it is left to another proxy, and nothing here serves it"
         );
         let remedy = "remove the label, or look at that proxy";
-        report.breaks(Fault::new(Stage::Service, Cause::OtherProxy, because, remedy), Outcome::Passed);
+        let dialled = service.cluster_ips.iter().find(|address| client.speaks(Family::of(**address)));
+        let outcome = dialled.map_or(Outcome::Passed, |address| address::untranslated(*address, scene));
+        report.breaks(Fault::new(Stage::Service, Cause::OtherProxy, because, remedy), outcome);
         return Ok(());
     }
     if service.cluster_ips.is_empty() {

@@ -127,6 +127,15 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
             let remedy = "see that the upstream server runs and can be reached, or name another one";
             report.breaks(Fault::new(Stage::Name, Cause::UpstreamDead, because, remedy), Outcome::NoAddress);
         }
+        NameAnswer::Forwarded(servers, None) if other_domain(text).is_some() => {
+            let domain = other_domain(text).unwrap_or_default();
+            let because = format!(
+                "{text} is not a name of the cluster, whose names do not end in {domain}: {} is asked for it",
+                list(servers)
+            );
+            let remedy = format!("use the name {}.{}.svc, without a domain", id.name, id.namespace);
+            report.breaks(Fault::new(Stage::Name, Cause::NoSuchService, because, remedy), Outcome::NoAddress);
+        }
         NameAnswer::Forwarded(servers, None) if !scene.world.services.contains_key(&id) => {
             let near = mistyped(&id, text, scene);
             report.prediction.outcome = Outcome::Passed;
@@ -162,6 +171,12 @@ fn mistyped(id: &ServiceId, text: &str, scene: &Scene) -> Option<Fault> {
     let mut aside = Report::new(String::new());
     service::missing(id, scene, &mut aside);
     aside.into_first()
+}
+
+/// What follows `svc` in a name that somebody took for the cluster's.
+fn other_domain(text: &str) -> Option<&str> {
+    let (before, domain) = text.trim_end_matches('.').split_once(".svc.")?;
+    (before.contains('.') && !domain.is_empty()).then_some(domain)
 }
 
 /// The Service that a name means: by the complete name if DNS knows it, else as it is written.

@@ -22,11 +22,9 @@ fn target_ports() -> Vec<Situation> {
             .fails(cause, &["http", "UDP"]),
         Situation::new("target port: the pods name none", base().pods("name: http, ", "")).fails(cause, &["http"]),
         Situation::new("target port: a number that the pods do not listen on", to("8081"))
-            .deaf()
-            .works_but("target-port-not-declared", &["8081", "8080"]),
+            .fails("target-port-not-declared", &["8081", "8080"]),
         Situation::new("target port: none given, and so the port's own", base().web(", targetPort: http", ""))
-            .deaf()
-            .works_but("target-port-not-declared", &["80", "8080"]),
+            .fails("target-port-not-declared", &["80", "8080"]),
     ]
 }
 
@@ -65,7 +63,7 @@ fn pods() -> Vec<Situation> {
         Situation::new("pods: one not ready, the other without the port", {
             base().change("pod shop/web-1", READY, NOT_READY).change("pod shop/web-2", "name: http", "name: htttp")
         })
-        .fails("not-ready", &["web-1"]),
+        .fails("target-port-name", &["web-2", "htttp"]),
         Situation::new("pods: leaving, and no longer serving", terminating().pods(READY, NOT_READY))
             .fails("terminating", &["web-1"]),
         Situation::new("pods: leaving, and still serving", terminating()).works_but("last-resort", &["web-1"]),
@@ -174,7 +172,7 @@ fn policies() -> Vec<Situation> {
             .asks("node-1:30080", "192.168.49.11:30080/TCP")
             .fails("no-local-endpoint-external", &["node-1", "web-1"]),
         Situation::new("external Local: over IPv6", gone(external(node_port())))
-            .from(OUTSIDE)
+            .from(Caller::Outside(2))
             .asks("[fd00:49::11]:30080", "[fd00:49::11]:30080/TCP")
             .fails("no-local-endpoint-external", &["node-1"]),
         Situation::new("external Local: nobody is ready anywhere", external(node_port()).pods(READY, NOT_READY))

@@ -1,6 +1,6 @@
 //! The objects are right, and the kernel holds something else.
 
-use std::{fmt::Write, fs};
+use std::{fmt::Write, fs, time::Duration};
 
 use portolan::lab::{Outcome, Probe};
 
@@ -107,16 +107,18 @@ fn elements() -> Vec<Situation> {
     ]
 }
 
-/// A UDP Service, and somebody who keeps asking a pod that is gone.
+/// Somebody's flow that another table once sent to a pod that is gone. The entry outlives that table.
 fn stale(stage: &mut Stage) {
-    let node = stage.lab.node("node-1").unwrap();
-    stage.shell(
-        &node,
-        "conntrack -I -p udp -s 10.244.1.20 -d 10.96.0.1 --sport 5000 --dport 80 -r 10.244.1.99 -q 10.244.1.20 \
-         --reply-port-src 8080 --reply-port-dst 5000 --dst-nat 10.244.1.99:8080 -t 300",
+    stage.nft(
+        1,
+        "table ip once {\n chain prerouting { type nat hook prerouting priority -110;\n udp sport 5000 dnat to \
+         10.244.1.99:8080\n }\n}\n",
     );
-    let probe = Probe::new(frontend("10.96.0.1:80/UDP")).from_port(5000);
-    let outcome = probe.patience(std::time::Duration::from_millis(200)).run(&CLIENT.namespace(stage)).unwrap();
+    let probe = Probe::new(frontend("10.96.0.1:80/UDP")).from_port(5000).patience(Duration::from_millis(200));
+    let ask = || probe.run(&CLIENT.namespace(stage)).unwrap();
+    ask();
+    stage.nft(1, "delete table ip once");
+    let outcome = ask();
     assert!(matches!(outcome, Outcome::Silence | Outcome::Unreachable), "the entry does not count: {outcome:?}");
 }
 

@@ -77,11 +77,11 @@ fn ports() -> Vec<Situation> {
         Situation::new("port: a node port that no Service has", node_port())
             .from(OUTSIDE)
             .asks("node-1:30081", "192.168.49.11:30081/TCP")
-            .fails("no-such-port", &["30081", "30080 of shop/web"]),
+            .fails("no-such-service", &["30081", "30080 of shop/web"]),
         Situation::new("port: a node port of a ClusterIP Service", base())
             .from(OUTSIDE)
             .asks("node-1:30080", "192.168.49.11:30080/TCP")
-            .fails("no-such-port", &["30080"]),
+            .fails("no-such-service", &["30080"]),
         Situation::new("port: another port of a load balancer's address", load_balancer())
             .from(OUTSIDE)
             .asks("192.0.2.127:8080", "192.0.2.127:8080/TCP")
@@ -126,7 +126,11 @@ fn addresses() -> Vec<Situation> {
             .fails("no-such-service", &["shop/wbe", "web"]),
         Situation::new("address: the load balancer's is pending", pending())
             .from(OUTSIDE)
-            .asks("shop/web:80", "192.168.49.11:30080/TCP")
+            .asks_in_vain("shop/web:80", "the address outside is not there yet")
+            .fails("address-pending", &["shop/web", "192.168.49.11:30080"]),
+        Situation::new("address: the load balancer's is pending, and the node port is asked for", pending())
+            .from(OUTSIDE)
+            .asks("node-1:30080", "192.168.49.11:30080/TCP")
             .works_but("address-pending", &["shop/web"]),
         Situation::new("node port: on a loopback address", node_port())
             .from(Caller::Host(1))

@@ -156,7 +156,8 @@ fn check(stage: &Stage, services: &[Generated]) -> Result<usize, String> {
     let mut asked = 0;
     for (index, service) in services.iter().enumerate() {
         for target in service.frontends(index + 1) {
-            for caller in [CLIENT, Caller::Pod("shop/client-2", 2), Caller::Host(1), OUTSIDE] {
+            let outside = if target.starts_with('[') { Caller::Outside(2) } else { OUTSIDE };
+            for caller in [CLIENT, Caller::Pod("shop/client-2", 2), Caller::Host(1), outside] {
                 let is_node_port = target.contains(":3008");
                 // Its answers would come back past the node that translates.
                 if is_node_port && caller.node() == 2 {

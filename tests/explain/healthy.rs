@@ -6,6 +6,7 @@ use crate::{
     situation::{CLIENT, Caller, OUTSIDE, Programming, Situation},
 };
 
+const OUTSIDE_V6: Caller = Caller::Outside(2);
 const CLIENT_2: Caller = Caller::Pod("shop/client-2", 2);
 
 pub fn situations() -> Vec<Situation> {
@@ -43,7 +44,7 @@ fn node_ports() -> Vec<Situation> {
         port("node port: from a pod").from(CLIENT),
         port("node port: from the host").from(Caller::Host(1)),
         port("node port: on the other node").decided_by(2).asks("node-2:30080", "192.168.49.12:30080/TCP"),
-        port("node port: over IPv6").asks("[fd00:49::11]:30080", "[fd00:49::11]:30080/TCP"),
+        port("node port: over IPv6").from(OUTSIDE_V6).asks("[fd00:49::11]:30080", "[fd00:49::11]:30080/TCP"),
         port("node port: on any address")
             .flags(&["--nodeport-addresses", "all"])
             .asks("192.168.49.51:30080", "192.168.49.51:30080/TCP"),
@@ -56,7 +57,7 @@ fn balancers() -> Vec<Situation> {
     vec![
         at("load balancer: from outside"),
         at("load balancer: from a pod").from(CLIENT),
-        at("load balancer: over IPv6").asks("[fd00:2::127]:80", "[fd00:2::127]:80/TCP"),
+        at("load balancer: over IPv6").from(OUTSIDE_V6).asks("[fd00:2::127]:80", "[fd00:2::127]:80/TCP"),
         Situation::new("external IP: from outside", external)
             .from(OUTSIDE)
             .asks("198.51.100.7:80", "198.51.100.7:80/TCP"),
@@ -68,7 +69,7 @@ fn balancers() -> Vec<Situation> {
             .asks("node-1:30080", "192.168.49.11:30080/TCP"),
         Situation::new("source ranges: nor the cluster IP", ranges("203.0.113.0/24")),
         Situation::new("source ranges: a family without any is open", ranges("203.0.113.0/24"))
-            .from(OUTSIDE)
+            .from(OUTSIDE_V6)
             .asks("[fd00:2::127]:80", "[fd00:2::127]:80/TCP"),
     ]
 }

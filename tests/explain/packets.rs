@@ -111,10 +111,33 @@ pub fn compare(
     if right { Ok(outcome.to_string()) } else { Err(format!("{frontend}: the packet met {outcome:?}")) }
 }
 
+/// A name that leads to the endpoints themselves: its addresses are these, and each answers for itself.
+pub fn directly(
+    stage: &Stage,
+    caller: Caller,
+    found: &[IpAddr],
+    port: u16,
+    predicted: &Predicted,
+) -> Result<String, String> {
+    let dialled: BTreeSet<SocketAddr> = found.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    if dialled != predicted.endpoints {
+        return Err(format!("the name has {found:?}"));
+    }
+    for target in &dialled {
+        let outcome = once(stage, caller, Frontend { address: target.ip(), protocol: Protocol::Tcp, port });
+        if !matches!(outcome, Outcome::Answered { destination, .. } if destination == *target) {
+            return Err(format!("{target}: the packet met {outcome:?}"));
+        }
+    }
+    Ok(format!("each of {dialled:?} answers"))
+}
+
 /// Left to the routes: whoever has the address may answer, and nobody else; the lab's router knows who there is.
 fn passed(outcome: &Outcome, here: SocketAddr, protocol: Protocol, cause: Option<&str>) -> bool {
     match outcome {
-        Outcome::Answered { pod, .. } if cause == Some("foreign-translation") => *pod == IpAddr::from(STRANGER).to_string(),
+        Outcome::Answered { pod, .. } if cause == Some("foreign-translation") => {
+            *pod == IpAddr::from(STRANGER).to_string()
+        }
         Outcome::Answered { destination, .. } => *destination == here,
         // What somebody wrote into a program can be anything, and a route may throw packets away.
         Outcome::Silence => matches!(cause, Some("no-route" | "program-edited")),

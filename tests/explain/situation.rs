@@ -328,6 +328,9 @@ impl Situation {
             Dial::At(text) => packets::frontend(text),
             Dial::Name(name, port) => {
                 let found = self.caller.resolve(stage, name);
+                if predicted.frontend.is_none() && predicted.outcome == "answered" {
+                    return packets::directly(stage, self.caller, &found, *port, &predicted);
+                }
                 let found = found.into_iter().find(|a| predicted.frontend.is_none_or(|f| f.address == *a));
                 match found {
                     Some(address) if predicted.outcome != "no-address" => {

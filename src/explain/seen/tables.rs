@@ -12,7 +12,7 @@ use crate::{
         near::list,
         report::{Fault, Report},
     },
-    model::{IpRange, Target},
+    model::{Family, IpRange, Target},
     observed::{AgentReport, ProgramState, Programmed},
     tables::Difference,
 };
@@ -127,7 +127,10 @@ fn rows(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> bool
 fn concerns(sight: &Sight<'_>, difference: &Difference) -> bool {
     match difference.frontends.is_empty() {
         false => difference.frontends.contains(&sight.frontend),
-        true => difference.what.starts_with("pod range") || difference.what.starts_with("session affinity"),
+        true => match difference.what.strip_prefix("pod range ") {
+            Some(range) => range.parse::<IpNet>().is_ok_and(|range| Family::of(range.addr()) == sight.family()),
+            None => difference.what.starts_with("session affinity"),
+        },
     }
 }
 
