@@ -122,6 +122,7 @@ fn the_kernel_alone_tells_services_frontends_and_why_connections_fail() {
     assert_eq!(reason("10.96.0.10:80/TCP"), Value::Null);
     let guarded = of(&frontends, "frontend", "203.0.113.13:80/TCP");
     assert_eq!((&guarded["kind"], &guarded["sourceRanges"]), (&"load balancer".into(), &true.into()));
+    assert!(guarded["sourceNotAllowedTogether"].as_u64().unwrap() >= 1, "{guarded}");
     let table = sandbox.bare(&["get", "frontends"]).expect(0).stdout;
     assert!(table.contains("source ranges turned away "), "{table}");
     let empty = of(&services, "name", "empty");

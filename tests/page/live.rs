@@ -203,6 +203,17 @@ fn the_page_follows_connections_and_changes() {
         "/our tables ⚠ by nft \\(PID \\d+\\)/.test(document.getElementById('changes').textContent)",
     );
 
+    // A source that cannot be read is silent since its first failure, until it is mended.
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, "kind: Service\nmetadata: {name: we").unwrap();
+    let stale = told(&lab, "the file cannot be read", |report| report.source_stale.is_some());
+    assert!(stale.source_error.as_ref().is_some_and(|error| error.contains("shop.yaml")), "{stale:?}");
+    browser.until("the page says so", "document.getElementById('trouble').textContent.includes('shop.yaml')");
+    browser.until("the Service stays", &format!("{web}.includes('10.96.0.10:80/TCP')"));
+    fs::write(&file, good).unwrap();
+    told(&lab, "the file is mended", |report| report.source_stale.is_none());
+    browser.until("all is well", "document.getElementById('trouble').hidden");
+
     assert_eq!(browser.complaints, Vec::<String>::new());
 
     drop(sessions);

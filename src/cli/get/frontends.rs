@@ -40,6 +40,9 @@ pub(super) struct FrontendLine {
     new_connections: Option<u64>,
     refused: Option<u64>,
     dropped: Option<u64>,
+    /// Packets that source ranges turned away from all frontends with source ranges of this family and policy together
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_not_allowed_together: Option<u64>,
     /// Why clients are refused or dropped now
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -142,9 +145,16 @@ fn line(seen: &Seen<'_>, connections: Option<u64>, view: &View<'_>) -> Option<Fr
         new_connections: seen.counts.map(|counts| counts.new),
         refused: seen.counts.map(|counts| counts.refused),
         dropped: seen.counts.map(|counts| counts.dropped + counts.not_allowed),
+        source_not_allowed_together: turned_away(seen, side, view),
         reason: reason(side),
         connections,
     })
+}
+
+/// What the counter says that a frontend with source ranges shares with others.
+fn turned_away(seen: &Seen<'_>, side: &Side, view: &View<'_>) -> Option<u64> {
+    let shared = (seen.frontend.family(), side.policy.filter(|_| side.guarded)?);
+    view.turned_away().find(|(of, _)| *of == shared).map(|(_, packets)| packets)
 }
 
 /// Whether the kernel has what the objects want.

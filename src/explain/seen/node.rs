@@ -19,6 +19,9 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
         Ok(surroundings) => surroundings,
         Err(why) => return unseen(report, Stage::Node, "forwarding, routes and rules of others", why),
     };
+    for unread in &surroundings.unread {
+        report.step(Stage::Node, Mark::Unknown, unread.clone());
+    }
     if let Some(how) = &surroundings.kube_proxy {
         let because = format!(
             "a kube-proxy is beside us on this node ({how}): the two serve the same Services, and either may decide"

@@ -46,7 +46,8 @@ fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, report: &mut 
     let (cause, outcome) = match first.fate {
         Fate::Dropped => (Cause::ForeignRule, Outcome::Dropped),
         Fate::Refused => (Cause::ForeignRule, Outcome::Refused),
-        _ => (Cause::ForeignTranslation, Outcome::Passed),
+        Fate::Translated if first.to.is_some() => (Cause::ForeignTranslation, Outcome::Answered),
+        Fate::Translated | Fate::Untracked => (Cause::ForeignTranslation, Outcome::Passed),
     };
     let to: Vec<String> = ended.iter().map(|(target, _)| target.to_string()).collect();
     let to = if ended.len() == all { String::new() } else { format!(" to {}", list(&to)) };
@@ -55,6 +56,7 @@ fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, report: &mut 
     let fault = Fault::new(Stage::Foreign, cause, because, remedy);
     if ended.len() == all {
         report.breaks(fault, outcome);
+        report.prediction.endpoints.extend(first.to.filter(|_| outcome == Outcome::Answered));
     } else {
         report.remark(fault);
     }
@@ -106,6 +108,7 @@ fn fate(fate: Fate) -> &'static str {
     match fate {
         Fate::Dropped => "drops",
         Fate::Refused => "refuses",
-        _ => "diverts",
+        Fate::Translated => "sends elsewhere",
+        Fate::Untracked => "keeps from connection tracking, and so from any translation,",
     }
 }

@@ -10,10 +10,7 @@ use std::{
     thread,
 };
 
-use nix::{
-    errno::Errno,
-    sched::{CloneFlags, unshare},
-};
+use nix::sched::{CloneFlags, unshare};
 
 use super::{
     batch::Batch,
@@ -60,7 +57,7 @@ impl Known {
     }
 
     /// The same for those who only look: what is loaded for comparison is loaded in a network namespace of its own, which
-    /// ends with this call, and with the process if that is killed. `None` if the process may not make one (that takes
+    /// ends with this call, and with the process if that is killed. `None` if the process cannot make one (that takes
     /// CAP_SYS_ADMIN).
     pub fn edited_unseen(
         &mut self,
@@ -106,9 +103,9 @@ fn key(program: &Program) -> (Family, String) {
 fn read_elsewhere(table: &str, programs: &[&Program]) -> Result<Option<Vec<Shapes>>, KernelError> {
     let attempt = "loading the program for comparison, in a network namespace of its own";
     let work = || -> Result<Option<Vec<Shapes>>, KernelError> {
-        match unshare(CloneFlags::CLONE_NEWNET) {
-            Err(Errno::EPERM) => return Ok(None),
-            other => other.map_err(|error| failed(attempt, error.desc()))?,
+        // For want of CAP_SYS_ADMIN; or the system's limit of namespaces is reached, or its kernel knows none.
+        if unshare(CloneFlags::CLONE_NEWNET).is_err() {
+            return Ok(None);
         }
         let mut socket = NetfilterSocket::open()?;
         let text: String = programs.iter().map(|program| program.for_table(table)).collect();
@@ -118,11 +115,10 @@ fn read_elsewhere(table: &str, programs: &[&Program]) -> Result<Option<Vec<Shape
     };
     // A thread of its own, because a thread that has left its namespace may not be able to return.
     let result = thread::scope(|scope| scope.spawn(work).join());
-    result.unwrap_or_else(|_| Err(failed(attempt, "the thread that does it ended early")))
-}
-
-fn failed(attempt: &str, reason: &str) -> KernelError {
-    KernelError::Failed { attempt: attempt.to_owned(), reason: reason.to_owned() }
+    result.unwrap_or_else(|_| {
+        let reason = "the thread that does it ended early".to_owned();
+        Err(KernelError::Failed { attempt: attempt.to_owned(), reason })
+    })
 }
 
 /// The name of the table that programs are loaded into for comparison.
