@@ -149,7 +149,7 @@ fn complete(
 
 /// The interfaces' addresses. Asked in a thread of its own, in the same network namespace, because the caller may be
 /// inside a runtime already.
-fn interface_addresses() -> anyhow::Result<Vec<IpAddr>> {
+pub fn interface_addresses() -> anyhow::Result<Vec<IpAddr>> {
     let ask = || -> anyhow::Result<Vec<IpAddr>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async { Ok(AddressWatch::open()?.read().await?.all) })

@@ -141,7 +141,6 @@ fn translations() -> Vec<Situation> {
             node_port(),
             nat("prerouting", "tcp dport 30080 dnat to 203.0.113.9:8080"),
         )
-        .from(OUTSIDE)
         .asks("node-1:30080", "192.168.49.11:30080/TCP")
         .fails(cause, &["ip theirs prerouting", "203.0.113.9"]),
     ]
@@ -191,6 +190,6 @@ fn proxies() -> Vec<Situation> {
                 let node = stage.lab.node("node-1").unwrap();
                 stage.shell(&node, "iptables-nft -t nat -N KUBE-SERVICES");
             })
-            .works_but("kube-proxy", &["KUBE-SERVICES"]),
+            .works_but("kube-proxy", &["1 chain of kube-proxy in ip nat"]),
     ]
 }

@@ -143,6 +143,7 @@ fn addresses() -> Vec<Situation> {
         Situation::new("node port: on an address of the node that is not its first", node_port())
             .from(OUTSIDE)
             .asks("192.168.49.51:30080", "192.168.49.51:30080/TCP")
+            .live()
             .fails("node-port-address", &["192.168.49.51", "--nodeport-addresses"]),
         Situation::new("node port: on an address outside --nodeport-addresses", node_port())
             .from(OUTSIDE)

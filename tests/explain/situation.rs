@@ -74,8 +74,6 @@ pub struct Situation {
     exit: i32,
     /// Who is asked again may be sent to one of several for good
     sticky: bool,
-    /// Nobody listens on the endpoints
-    deaf: bool,
     /// The node that decides, if it is not the caller's
     decided_by: Option<u8>,
     /// A DNS server runs, and resolvers know it
@@ -119,7 +117,6 @@ impl Situation {
             words: Vec::new(),
             exit: 0,
             sticky: false,
-            deaf: false,
             decided_by: None,
             dns: Dns::None,
         }
@@ -179,11 +176,6 @@ impl Situation {
     /// The Service has session affinity.
     pub fn sticky(self) -> Self {
         Self { sticky: true, ..self }
-    }
-
-    /// The packets come to endpoints on which nobody listens.
-    pub fn deaf(self) -> Self {
-        Self { deaf: true, ..self }
     }
 
     /// Another node's frontend is asked for.
@@ -350,7 +342,6 @@ impl Situation {
             caller: self.caller,
             decided_by: self.decided_by.unwrap_or(self.caller.node()),
             sticky: self.sticky,
-            deaf: self.deaf,
             cause: self.cause,
         };
         packets::compare(stage, frontend, &predicted, &expected)

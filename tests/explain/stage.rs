@@ -117,8 +117,9 @@ impl Stage {
     /// Starts an agent on a node and waits until it has programmed everything. Returns its place, for [`Stage::kill`].
     pub fn run_agent(&mut self, node: u8, more: &[&str]) -> usize {
         let log = fs::File::create(self.path("agent.log")).unwrap();
-        let metrics = ["run", "--metrics-bind-address", "127.0.0.1:10249"];
-        let mut command = self.command(node, &metrics, more);
+        // Off, if there is no API server.
+        let servers = ["--metrics-bind-address", "127.0.0.1:10249", "--healthz-bind-address", "127.0.0.1:10256"];
+        let mut command = self.command(node, &["run"], &[&servers, more].concat());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let name = format!("node-{node}");
         let child = self.lab.on_node(&name, || command.spawn()).unwrap().unwrap();

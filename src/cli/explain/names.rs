@@ -1,5 +1,7 @@
 //! What DNS answers the client, by the code of `portolan resolve`.
 
+use std::net::IpAddr;
+
 use domain::base::iana::Rtype;
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     config::{Config, dns::corefile},
     explain::{Host, NameAnswer, Question, Resolution, Source},
     model::Located,
+    objects::Object,
 };
 
 /// The answer for the name that is dialled, or for that of the Service; none for an address, and for what is no name.
@@ -43,19 +46,41 @@ pub fn resolve(
         None => (None, text),
         Some(Source::Host | Source::Address(_)) => (None, format!("{}.", text.trim_end_matches('.'))),
     };
-    let objects = files::of_completed(objects);
-    let offline = Offline::new(&names, &objects);
+    let named = files::of_completed(objects);
+    let offline = Offline::new(&names, &named);
     // Whether there is such a pod is asked elsewhere.
     let asker = Asker::new(who.as_ref(), None, domain)?;
     let Ok(asked) = resolve::Question::new(&text, None, &asker) else { return Ok(None) };
     let walk = Walk::new(&asked, asker.address(), Some(&offline), None)?;
     let mut resolution = walk.tried.get(walk.result).map(|result| resolution(&walk, result));
-    if let Some(Resolution { name, answer: NameAnswer::Forwarded(servers, dead), .. }) = &mut resolution
-        && live
-    {
-        *dead = all_dead(servers, name);
+    if let (true, Some(resolution)) = (live, &mut resolution) {
+        look(resolution, question, config, objects);
     }
     Ok(resolution)
+}
+
+/// Asks whether there is anybody who answers: the DNS Service, if a pod uses a name, and the servers beyond it.
+fn look(resolution: &mut Resolution, question: &Question, config: &Config, objects: &[Located]) {
+    let of_pod = matches!((&question.source, &question.dialled.host), (Some(Source::Pod { .. }), Host::Name(_)));
+    if let (true, Some(why)) = (of_pod, dead_service(&resolution.name, config, objects)) {
+        resolution.answer = NameAnswer::Dead(why);
+    }
+    if let NameAnswer::Forwarded(servers, dead) = &mut resolution.answer {
+        *dead = all_dead(servers, &resolution.name);
+    }
+}
+
+/// Why the DNS Service does not answer, if it is there and does not.
+fn dead_service(name: &str, config: &Config, objects: &[Located]) -> Option<String> {
+    let (namespace, service) = &config.dns.dns_service;
+    let address = objects.iter().find_map(|located| match &located.object {
+        Object::Service(o) if o.metadata.namespace() == namespace && o.metadata.name == *service => {
+            o.spec.cluster_ip.clone().filter(|address| address.parse::<IpAddr>().is_ok())
+        }
+        _ => None,
+    })?;
+    let why = all_dead(std::slice::from_ref(&address), name)?;
+    Some(format!("the DNS Service {namespace}/{service} ({address}), which pods ask for names, does not answer: {why}"))
 }
 
 /// Why none of these servers answers. Whatever it is that one of them says, it answers.
