@@ -7,7 +7,7 @@ use super::{
     client::{Client, Role},
     near::list,
     report::{Fault, Report},
-    service::{shown, to_frontend},
+    service::{shown, to_frontend, unclaimed},
 };
 use crate::{
     model::{Family, Frontend, NodePortAddresses, Protocol, Service, ServiceId, Target, is_loopback, parse_address},
@@ -103,7 +103,7 @@ impl Stray<'_> {
                 );
                 let fault =
                     Fault::new(Stage::Service, Cause::OtherProxy, because, "remove the label, or look at that proxy");
-                report.breaks(fault, untranslated(address, scene));
+                report.breaks(fault, unclaimed(address, scene));
                 return true;
             }
             let refused = scene.plan(id).is_some_and(|plan| plan.cluster_ips.contains(&address));
@@ -157,12 +157,14 @@ impl Stray<'_> {
         let Frontend { address, port, protocol } = self.frontend;
         let loopback = is_loopback(address);
         let here = self.scene.is_here(address) || loopback;
-        if !here && self.scene.node_at(address).is_none() {
-            return false;
-        }
         let services = self.scene.world.services.values();
         let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let known = ports.filter(|(service, _)| service.proxied).find(|(_, own)| own.node_port == Some(port));
+        // A node has more addresses than its object: who dials a node port elsewhere probably means one of those.
+        let meant = known.is_some() && self.scene.pod_at(address).is_none();
+        if !here && !meant && self.scene.node_at(address).is_none() {
+            return false;
+        }
         let owned = self.scene.claims().owned().filter(|(f, _)| f.port == port && f.protocol == protocol);
         let mut instead: Vec<String> =
             owned.filter(|(f, _)| self.scene.is_here(f.address)).map(|(f, _)| f.to_string()).collect();
@@ -274,12 +276,6 @@ impl Stray<'_> {
         report.prediction.outcome = Outcome::Passed;
         report.remark(Fault::new(Stage::Frontend, Cause::NoSuchService, because, ""));
     }
-}
-
-/// What comes of a packet to an address that is nobody's frontend: those of a service network are dropped.
-pub(super) fn untranslated(address: IpAddr, scene: &Scene) -> Outcome {
-    let dropped = scene.world.service_networks.iter().any(|network| network.contains(&address));
-    if dropped { Outcome::Dropped } else { Outcome::Passed }
 }
 
 fn wrong_port(service: &Service, frontend: &Frontend, what: &str) -> (Cause, String) {

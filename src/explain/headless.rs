@@ -54,12 +54,12 @@ pub(super) fn walk(
     };
     let chosen = match choose_port(service, question, scene)? {
         Ok(port) => Ok(port),
-        // Who dials a Pod directly dials its own port, whatever the Service says. Of a name without any address no port is
-        // the wrong one.
+        // Who dials a Pod directly dials its own port, whatever the Service says.
         Err(fault) => {
-            let nameless = service.ports.iter().all(|port| targets_of(service, port, scene).is_empty());
-            let any = || service.ports.first().filter(|_| nameless);
-            service.ports.iter().find(by_target).or_else(any).ok_or(fault)
+            let by_target = service.ports.iter().find(by_target);
+            // Of a port that nobody has anyway it matters more why there is nobody.
+            let any = || service.ports.first().filter(|port| targets_of(service, port, scene).is_empty());
+            by_target.or_else(any).ok_or(fault)
         }
     };
     let port = match chosen {

@@ -52,6 +52,8 @@ pub enum PortRef {
 pub struct Resolution {
     /// The name that is answered, complete, without the dot at its end
     pub name: String,
+    /// The cluster's domain
+    pub domain: String,
     /// What it comes to
     pub answer: NameAnswer,
     /// The names that were tried before it, and their answers: `web.default.svc.cluster.local. NXDOMAIN`

@@ -1,7 +1,9 @@
 //! From a Service to the frontend that the client dials.
 
+use std::net::IpAddr;
+
 use super::{
-    Cause, Outcome, PortRef, Question, Scene, Stage, address,
+    Cause, Outcome, PortRef, Question, Scene, Stage,
     client::{Client, Role},
     headless,
     near::{self, list},
@@ -41,8 +43,7 @@ pub(super) fn walk(
             "Service {id} has the label {label}: {proxy}, so it is left to another proxy, and nothing here serves it"
         );
         let remedy = "remove the label, or look at that proxy";
-        let dialled = service.cluster_ips.iter().find(|address| client.speaks(Family::of(**address)));
-        let outcome = dialled.map_or(Outcome::Passed, |address| address::untranslated(*address, scene));
+        let outcome = service.cluster_ips.first().map_or(Outcome::Passed, |address| unclaimed(*address, scene));
         report.breaks(Fault::new(Stage::Service, Cause::OtherProxy, because, remedy), outcome);
         return Ok(());
     }
@@ -59,6 +60,12 @@ pub(super) fn walk(
     };
     dial(service, port, client, scene, report);
     Ok(())
+}
+
+/// What becomes of packets to an address that is nobody's frontend here, for the cluster IPs of others.
+pub(super) fn unclaimed(address: IpAddr, scene: &Scene) -> Outcome {
+    let of_cluster = scene.world.service_networks.iter().any(|network| network.contains(&address));
+    if of_cluster { Outcome::Dropped } else { Outcome::Passed }
 }
 
 /// The Service in a line.

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use super::{
     Cause, Explanation, Host, Mark, NameAnswer, Outcome, Question, Resolution, Scene, Source, Stage, address,
     client::Client,
-    near::list,
+    near::{self, list},
     report::{Fault, Report},
     scene, seen, service,
 };
-use crate::{model::ServiceId, observed::Observed};
+use crate::{
+    model::{ServiceId, Severity},
+    observed::Observed,
+};
 
 /// Walks the way of the first packet of a connection and says what comes of it. What was seen on the node is judged, too,
 /// if something was.
@@ -127,29 +130,17 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
             let remedy = "see that the upstream server runs and can be reached, or name another one";
             report.breaks(Fault::new(Stage::Name, Cause::UpstreamDead, because, remedy), Outcome::NoAddress);
         }
-        NameAnswer::Forwarded(servers, None) if other_domain(text).is_some() => {
-            let domain = other_domain(text).unwrap_or_default();
-            let because = format!(
-                "{text} is not a name of the cluster, whose names do not end in {domain}: {} is asked for it",
-                list(servers)
-            );
-            let remedy = format!("use the name {}.{}.svc, without a domain", id.name, id.namespace);
-            report.breaks(Fault::new(Stage::Name, Cause::NoSuchService, because, remedy), Outcome::NoAddress);
-        }
-        NameAnswer::Forwarded(servers, None) if !scene.world.services.contains_key(&id) => {
-            let near = mistyped(&id, text, scene);
-            report.prediction.outcome = Outcome::Passed;
-            match near {
-                Some(fault) => report.breaks(fault, Outcome::NoAddress),
-                None => {
-                    report.works = format!(
-                        "{} is not a name of the cluster: {} is asked, and the connection goes where that says",
-                        resolution.name,
-                        list(servers)
-                    );
-                }
+        NameAnswer::Forwarded(servers, None) => match mistyped(&id, text, resolution, scene) {
+            Some(fault) => report.breaks(fault, Outcome::NoAddress),
+            None => {
+                report.prediction.outcome = Outcome::Passed;
+                report.works = format!(
+                    "{} is not a name of the cluster: {} is asked, and the connection goes where that says",
+                    resolution.name,
+                    list(servers)
+                );
             }
-        }
+        },
         NameAnswer::Addresses(addresses) if !scene.world.services.contains_key(&id) => {
             let spoken = addresses.iter().find(|address| client.speaks(crate::model::Family::of(**address)));
             let Some(address) = spoken.or(addresses.first()) else { return Ok(()) };
@@ -160,23 +151,23 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
     Ok(())
 }
 
-/// A name that others would be asked for, although a Service of another namespace was probably meant.
-fn mistyped(id: &ServiceId, text: &str, scene: &Scene) -> Option<Fault> {
+/// What is wrong with a name that others would be asked for, although a Service was probably meant.
+fn mistyped(id: &ServiceId, text: &str, resolution: &Resolution, scene: &Scene) -> Option<Fault> {
+    if scene.world.services.contains_key(id) {
+        let because =
+            format!("{} is not a name of the cluster, whose domain is {}", resolution.name, resolution.domain);
+        let remedy = format!("the name of Service {id} is {}.{}.svc.{}", id.name, id.namespace, resolution.domain);
+        return Some(Fault::new(Stage::Name, Cause::NoSuchService, because, remedy));
+    }
     let plain = text.matches('.').count() <= 1 || text.contains(".svc");
-    let namesakes: Vec<String> = super::near::namesakes(id, scene).iter().map(ToString::to_string).collect();
-    let refused = scene.said_of("Service", id, crate::model::Severity::Refused).next().is_some();
-    if !plain || (namesakes.is_empty() && !refused && text.contains('.') && super::near::service(id, scene).is_none()) {
+    let refused = scene.said_of("Service", id, Severity::Refused).next().is_some();
+    let near = refused || !near::namesakes(id, scene).is_empty() || near::service(id, scene).is_some();
+    if !plain || (text.contains('.') && !near) {
         return None;
     }
     let mut aside = Report::new(String::new());
     service::missing(id, scene, &mut aside);
     aside.into_first()
-}
-
-/// What follows `svc` in a name that somebody took for the cluster's.
-fn other_domain(text: &str) -> Option<&str> {
-    let (before, domain) = text.trim_end_matches('.').split_once(".svc.")?;
-    (before.contains('.') && !domain.is_empty()).then_some(domain)
 }
 
 /// The Service that a name means: by the complete name if DNS knows it, else as it is written.

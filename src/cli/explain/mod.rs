@@ -99,8 +99,9 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let mut loaded =
         input::load(&config.input, &config.node, input::Allocating::ReadOnly).context("nothing to answer from")?;
     if args.live && loaded.world.node.interface_addresses.is_empty() {
-        // Node ports do not answer on all of them, and somebody may have dialled another.
-        loaded.world.node.interface_addresses = input::interface_addresses()?;
+        // Node ports do not answer on all of them, and somebody may have dialled another. Who may not read them is told so
+        // when the node is looked at.
+        loaded.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
     }
     let mut scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };

@@ -1,12 +1,15 @@
 //! What DNS answers the client, by the code of `portolan resolve`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use domain::base::iana::Rtype;
 
 use crate::{
     cli::{
-        dns::{files, settings::Settings},
+        dns::{
+            files::{self, Key},
+            settings::Settings,
+        },
         resolve::{
             self,
             asker::{Asker, Who},
@@ -15,7 +18,10 @@ use crate::{
             walk::{Answer, Outcome, Tried, Walk},
         },
     },
-    config::{Config, dns::corefile},
+    config::{
+        Config,
+        dns::{Name, corefile},
+    },
     explain::{Host, NameAnswer, Question, Resolution, Source},
     model::Located,
     objects::Object,
@@ -46,41 +52,33 @@ pub fn resolve(
         None => (None, text),
         Some(Source::Host | Source::Address(_)) => (None, format!("{}.", text.trim_end_matches('.'))),
     };
-    let named = files::of_completed(objects);
-    let offline = Offline::new(&names, &named);
+    let objects = files::of_completed(objects);
+    let offline = Offline::new(&names, &objects);
     // Whether there is such a pod is asked elsewhere.
-    let asker = Asker::new(who.as_ref(), None, domain)?;
+    let pod = !matches!(question.source, Some(Source::Host | Source::Address(_)));
+    let asker = Asker::new(who.as_ref(), None, domain.clone())?;
     let Ok(asked) = resolve::Question::new(&text, None, &asker) else { return Ok(None) };
     let walk = Walk::new(&asked, asker.address(), Some(&offline), None)?;
-    let mut resolution = walk.tried.get(walk.result).map(|result| resolution(&walk, result));
-    if let (true, Some(resolution)) = (live, &mut resolution) {
-        look(resolution, question, config, objects);
-    }
-    Ok(resolution)
-}
-
-/// Asks whether there is anybody who answers: the DNS Service, if a pod uses a name, and the servers beyond it.
-fn look(resolution: &mut Resolution, question: &Question, config: &Config, objects: &[Located]) {
-    let of_pod = matches!((&question.source, &question.dialled.host), (Some(Source::Pod { .. }), Host::Name(_)));
-    if let (true, Some(why)) = (of_pod, dead_service(&resolution.name, config, objects)) {
-        resolution.answer = NameAnswer::Dead(why);
-    }
-    if let NameAnswer::Forwarded(servers, dead) = &mut resolution.answer {
-        *dead = all_dead(servers, &resolution.name);
-    }
-}
-
-/// Why the DNS Service does not answer, if it is there and does not.
-fn dead_service(name: &str, config: &Config, objects: &[Located]) -> Option<String> {
-    let (namespace, service) = &config.dns.dns_service;
-    let address = objects.iter().find_map(|located| match &located.object {
-        Object::Service(o) if o.metadata.namespace() == namespace && o.metadata.name == *service => {
-            o.spec.cluster_ip.clone().filter(|address| address.parse::<IpAddr>().is_ok())
+    let Some(result) = walk.tried.get(walk.result) else { return Ok(None) };
+    let mut resolution = resolution(&walk, result, &domain);
+    if live && matches!(question.dialled.host, Host::Name(_)) {
+        let central = pod.then(|| dns_service(&objects, &config.dns.dns_service)).flatten();
+        let silent = central.and_then(|server| all_dead(&[server], &resolution.name));
+        match (&mut resolution.answer, silent) {
+            (answer, Some(why)) => *answer = NameAnswer::Dead(format!("the cluster's DNS does not answer: {why}")),
+            (NameAnswer::Forwarded(servers, dead), None) => *dead = all_dead(servers, &resolution.name),
+            _ => {}
         }
+    }
+    Ok(Some(resolution))
+}
+
+/// The address that pods ask, if the Service is there.
+fn dns_service(objects: &BTreeMap<Key, Object>, (namespace, name): &(String, String)) -> Option<String> {
+    match objects.get(&("Service", namespace.clone(), name.clone()))? {
+        Object::Service(service) => service.spec.cluster_ip.clone().filter(|ip| ip.parse::<IpAddr>().is_ok()),
         _ => None,
-    })?;
-    let why = all_dead(std::slice::from_ref(&address), name)?;
-    Some(format!("the DNS Service {namespace}/{service} ({address}), which pods ask for names, does not answer: {why}"))
+    }
 }
 
 /// Why none of these servers answers. Whatever it is that one of them says, it answers.
@@ -98,7 +96,7 @@ fn all_dead(servers: &[String], name: &str) -> Option<String> {
     dead
 }
 
-fn resolution(walk: &Walk, result: &Tried) -> Resolution {
+fn resolution(walk: &Walk, result: &Tried, domain: &Name) -> Resolution {
     let before = walk.tried.iter().take(walk.result);
     let tried = before.map(|one| {
         let words: Vec<String> =
@@ -112,7 +110,7 @@ fn resolution(walk: &Walk, result: &Tried) -> Resolution {
         }
     }
     let name = result.name.trim_end_matches('.').to_owned();
-    Resolution { name, answer: answer(result.asked()), tried: tried.collect(), steps }
+    Resolution { name, domain: domain.to_string(), answer: answer(result.asked()), tried: tried.collect(), steps }
 }
 
 fn answer(answers: &[Answer]) -> NameAnswer {

@@ -36,22 +36,24 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
         report.step(Stage::Foreign, Mark::Unknown, text);
     }
     if let Some((_, first)) = ended.first() {
-        fails(first, &ended, endpoints.len(), report);
+        fails(first, &ended, endpoints.len(), sight.client.role == Role::Outside, report);
     } else if doubtful.is_empty() && !endpoints.is_empty() {
         report.good(Stage::Foreign, "no rule of another table stops or diverts the packet");
     }
 }
 
-fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, report: &mut Report) {
+fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, outside: bool, report: &mut Report) {
     let (cause, outcome) = match first.fate {
         Fate::Dropped => (Cause::ForeignRule, Outcome::Dropped),
         Fate::Refused => (Cause::ForeignRule, Outcome::Refused),
+        // An answer that takes another way back is none to the client.
+        Fate::Translated if first.to.is_some() && outside => (Cause::ForeignTranslation, Outcome::Dropped),
         Fate::Translated if first.to.is_some() => (Cause::ForeignTranslation, Outcome::Answered),
         Fate::Translated | Fate::Untracked => (Cause::ForeignTranslation, Outcome::Passed),
     };
     let to: Vec<String> = ended.iter().map(|(target, _)| target.to_string()).collect();
     let to = if ended.len() == all { String::new() } else { format!(" to {}", list(&to)) };
-    let because = format!("a rule of another table {} packets{to}: {}", fate(first.fate), first.rule);
+    let because = format!("a rule of another table {} the packets{to}: {}", fate(first.fate), first.rule);
     let remedy = "change that rule, or let the pods' range pass ahead of it";
     let fault = Fault::new(Stage::Foreign, cause, because, remedy);
     if ended.len() == all {
@@ -108,7 +110,7 @@ fn fate(fate: Fate) -> &'static str {
     match fate {
         Fate::Dropped => "drops",
         Fate::Refused => "refuses",
-        Fate::Translated => "sends elsewhere",
+        Fate::Translated => "diverts",
         Fate::Untracked => "keeps from connection tracking, and so from any translation,",
     }
 }

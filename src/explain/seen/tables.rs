@@ -127,8 +127,9 @@ fn rows(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> bool
 fn concerns(sight: &Sight<'_>, difference: &Difference) -> bool {
     match difference.frontends.is_empty() {
         false => difference.frontends.contains(&sight.frontend),
-        true => match difference.what.strip_prefix("pod range ") {
-            Some(range) => range.parse::<IpNet>().is_ok_and(|range| Family::of(range.addr()) == sight.family()),
+        true => match difference.what.strip_prefix("pod range ").map(str::parse::<IpNet>) {
+            Some(Ok(range)) => Family::of(range.network()) == sight.family(),
+            Some(Err(_)) => false,
             None => difference.what.starts_with("session affinity"),
         },
     }
