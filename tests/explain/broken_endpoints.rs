@@ -1,8 +1,9 @@
 //! The Service is right, and there is nobody to serve it.
 
 use crate::{
+    caller::{CLIENT, Caller, OUTSIDE},
     manifests::{Manifests, base, load_balancer, node_port, without_selector},
-    situation::{CLIENT, Caller, OUTSIDE, Situation},
+    situation::Situation,
 };
 
 const READY: &str = "conditions: [{type: Ready, status: \"True\"}]";

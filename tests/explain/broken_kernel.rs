@@ -5,9 +5,10 @@ use std::{fmt::Write, fs, time::Duration};
 use portolan::lab::{Outcome, Probe};
 
 use crate::{
+    caller::{CLIENT, OUTSIDE},
     manifests::{Manifests, base, load_balancer, node_port},
     packets::frontend,
-    situation::{CLIENT, OUTSIDE, Programming, Situation},
+    situation::{Programming, Situation},
     stage::Stage,
 };
 

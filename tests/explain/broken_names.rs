@@ -1,8 +1,9 @@
 //! What is wrong with a name, asked for by a pod's own resolver.
 
 use crate::{
+    caller::Caller,
     manifests::{Manifests, base},
-    situation::{Caller, Dns, Situation},
+    situation::{Dns, Situation},
 };
 
 const VISITOR: Caller = Caller::Pod("other/visitor", 1);

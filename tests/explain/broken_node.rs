@@ -3,8 +3,9 @@
 use portolan::model::Family;
 
 use crate::{
+    caller::{Caller, OUTSIDE},
     manifests::{Manifests, base, load_balancer, node_port},
-    situation::{Caller, OUTSIDE, Programming, Situation},
+    situation::{Programming, Situation},
 };
 
 const FORWARD: &str = "add table inet fw; add chain inet fw forward { type filter hook forward priority 0; }";

@@ -1,8 +1,9 @@
 //! What is wrong with the Service itself, or with the question.
 
 use crate::{
+    caller::{Caller, OUTSIDE},
     manifests::{Manifests, base, load_balancer, node_port, pending},
-    situation::{Caller, OUTSIDE, Situation},
+    situation::Situation,
 };
 
 const V6: Caller = Caller::Outside(2);

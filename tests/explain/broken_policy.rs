@@ -1,8 +1,9 @@
 //! The client may not come, or is kept where nobody serves.
 
 use crate::{
+    caller::{CLIENT, Caller, OUTSIDE},
     manifests::{Manifests, load_balancer},
-    situation::{CLIENT, Caller, OUTSIDE, Situation},
+    situation::Situation,
 };
 
 const CAUSE: &str = "source-range";

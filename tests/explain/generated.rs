@@ -11,9 +11,9 @@ use proptest::{
 };
 
 use crate::{
+    caller::{CLIENT, Caller, OUTSIDE},
     manifests::{Manifests, base},
     packets::{self, Expected, Predicted},
-    situation::{CLIENT, Caller, OUTSIDE},
     stage::{Stage, can_run},
 };
 

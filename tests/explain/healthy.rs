@@ -2,8 +2,9 @@
 
 use crate::{
     broken_policy::ranges,
+    caller::{CLIENT, Caller, OUTSIDE},
     manifests::{Manifests, base, load_balancer, node_port, without_selector},
-    situation::{CLIENT, Caller, OUTSIDE, Programming, Situation},
+    situation::{Programming, Situation},
 };
 
 const OUTSIDE_V6: Caller = Caller::Outside(2);

@@ -8,6 +8,7 @@ mod broken_names;
 mod broken_node;
 mod broken_objects;
 mod broken_policy;
+mod caller;
 mod generated;
 mod healthy;
 mod manifests;

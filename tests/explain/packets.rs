@@ -13,7 +13,7 @@ use portolan::{
 use serde_json::Value;
 
 use crate::{
-    situation::Caller,
+    caller::Caller,
     stage::{STRANGER, Stage, node_address},
 };
 
