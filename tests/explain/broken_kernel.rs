@@ -155,6 +155,16 @@ fn connections() -> Vec<Situation> {
     ]
 }
 
+/// An agent one of whose files becomes something that cannot be read.
+fn unreadable(stage: &mut Stage) {
+    let file = stage.path("more.yaml");
+    fs::write(&file, "# nothing yet\n").unwrap();
+    stage.run_agent(1, &["-f", file.to_str().unwrap()]);
+    fs::write(&file, "kind: [\n").unwrap();
+    let says = || stage.agent_says(1, 10249, "/status").unwrap_or_default();
+    stage.eventually("the agent says that it cannot read", || says().contains("sourceStale"));
+}
+
 fn agents() -> Vec<Situation> {
     let gone = |stage: &mut Stage| stage.kill(0);
     vec![
@@ -162,6 +172,9 @@ fn agents() -> Vec<Situation> {
             .programmed(Programming::Agent)
             .after(gone)
             .works_but("agent-dead", &["portolan run"]),
+        Situation::new("agent: one of its files cannot be read", base())
+            .after(unreadable)
+            .works_but("source-stale", &["manifests: not all can be read"]),
         Situation::new("agent: it never ran", base()).live().works_but("agent-dead", &["portolan run"]),
         Situation::new("agent: killed, and then a pod was replaced", base().without("pod shop/web-2"))
             .programmed(Programming::Agent)

@@ -36,6 +36,9 @@ fn drops() -> Vec<Situation> {
             .fails(cause, &["inet fw forward", "tcp dport 8080 drop"]),
         foreign("firewall: the forward chain drops by address", remote(), forward("ip daddr 10.244.2.0/24 drop"))
             .fails(cause, &["inet fw forward", "10.244.2.0/24"]),
+        foreign("firewall: the forward chain drops one endpoint of two", base(), forward("ip daddr 10.244.2.11 drop"))
+            .partly()
+            .works_but(cause, &["10.244.2.11", "inet fw forward"]),
         foreign("firewall: the forward chain drops by source", base(), forward("ip saddr 10.244.1.20 counter drop"))
             .fails(cause, &["10.244.1.20"]),
         foreign("firewall: the forward chain drops IPv6", base(), forward("meta nfproto ipv6 drop"))
@@ -167,6 +170,10 @@ fn routes() -> Vec<Situation> {
         Situation::new("route: to the endpoint, thrown away", remote())
             .after(move |stage| stage.ip(1, "route replace blackhole 10.244.2.11/32", back))
             .fails("no-route", &["10.244.2.11", "blackhole"]),
+        Situation::new("route: to one endpoint of two, thrown away", base())
+            .after(move |stage| stage.ip(1, "route replace blackhole 10.244.2.11/32", back))
+            .partly()
+            .works_but("no-route", &["10.244.2.11", "blackhole"]),
         Situation::new("route: to the endpoint, unreachable", remote())
             .after(move |stage| stage.ip(1, "route replace unreachable 10.244.2.11/32", back))
             .fails("no-route", &["10.244.2.11", "unreachable"]),

@@ -183,7 +183,7 @@ fn question(stage: &Stage, caller: Caller, target: &str, sticky: bool) -> Result
     if output.status.code() != Some(i32::from(!works)) {
         return Err(about(&format!("exit code {:?}", output.status.code())));
     }
-    let expected = Expected { caller, decided_by: caller.node(), sticky, cause: None };
+    let expected = Expected { caller, decided_by: caller.node(), sticky, partly: false, cause: None };
     packets::compare(stage, packets::frontend(target), &predicted, &expected).map(drop).map_err(|wrong| about(&wrong))
 }
 

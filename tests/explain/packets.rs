@@ -7,7 +7,7 @@ use std::{
 };
 
 use portolan::{
-    lab::{Outcome, Probe},
+    lab::{Outcome, PATIENCE, Probe},
     model::{Frontend, Protocol},
 };
 use serde_json::Value;
@@ -59,6 +59,8 @@ pub struct Expected {
     pub decided_by: u8,
     /// One of the endpoints answers, always the same
     pub sticky: bool,
+    /// Some connections are lost
+    pub partly: bool,
     /// What the answer must be put down to
     pub cause: Option<&'static str>,
 }
@@ -84,8 +86,9 @@ pub fn compare(
     if predicted.outcome == "answered" {
         let own = caller.address(stage, family);
         let seen_as = if predicted.hidden { node_address(expected.decided_by, family) } else { own };
-        let ask = || probe(stage, caller, frontend).run(&caller.namespace(stage)).unwrap();
-        return answers(ask, predicted, seen_as, expected.sticky).map_err(|wrong| format!("{frontend}: {wrong}"));
+        let patience = if expected.partly { BRIEF } else { PATIENCE };
+        let ask = || probe(stage, caller, frontend).patience(patience).run(&caller.namespace(stage)).unwrap();
+        return answers(ask, predicted, seen_as, expected).map_err(|wrong| format!("{frontend}: {wrong}"));
     }
     let outcome = once(stage, caller, frontend);
     let here = SocketAddr::new(frontend.address, frontend.port);
@@ -144,12 +147,20 @@ fn passed(outcome: &Outcome, here: SocketAddr, protocol: Protocol, cause: Option
 }
 
 /// All of the endpoints answer, and nobody else; they see the client as this address.
-fn answers(ask: impl Fn() -> Outcome, predicted: &Predicted, seen_as: IpAddr, sticky: bool) -> Result<String, String> {
-    let mut met = BTreeSet::new();
-    let mut names = BTreeSet::new();
+fn answers(
+    ask: impl Fn() -> Outcome,
+    predicted: &Predicted,
+    seen_as: IpAddr,
+    expected: &Expected,
+) -> Result<String, String> {
+    let (mut met, mut names, mut lost) = (BTreeSet::new(), BTreeSet::new(), 0);
     for count in 1..=MOST {
         let outcome = ask();
         let Outcome::Answered { pod, source, destination } = &outcome else {
+            lost += 1;
+            if expected.partly {
+                continue;
+            }
             return Err(format!("packet {count} met {outcome:?}"));
         };
         if !predicted.endpoints.contains(destination) {
@@ -160,15 +171,20 @@ fn answers(ask: impl Fn() -> Outcome, predicted: &Predicted, seen_as: IpAddr, st
         }
         met.insert(*destination);
         names.insert(pod.clone());
-        if count >= FEWEST && (sticky || met == predicted.endpoints) {
+        let complete = met == predicted.endpoints && expected.partly == (lost > 0);
+        if count >= FEWEST && (expected.sticky || complete) {
             break;
         }
     }
-    if sticky && met.len() != 1 {
+    if expected.sticky && met.len() != 1 {
         return Err(format!("{names:?} answer, in spite of the affinity"));
     }
-    if !sticky && met != predicted.endpoints {
+    if !expected.sticky && met != predicted.endpoints {
         return Err(format!("of {:?} only {met:?} answer", predicted.endpoints));
     }
-    Ok(format!("{} as {seen_as}", names.into_iter().collect::<Vec<_>>().join(", ")))
+    if expected.partly && lost == 0 {
+        return Err("no connection was lost".to_owned());
+    }
+    let lost = if expected.partly { "; some are lost" } else { "" };
+    Ok(format!("{} as {seen_as}{lost}", names.into_iter().collect::<Vec<_>>().join(", ")))
 }

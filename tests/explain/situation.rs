@@ -56,6 +56,8 @@ pub struct Situation {
     exit: i32,
     /// Who is asked again may be sent to one of several for good
     sticky: bool,
+    /// Some connections are lost
+    partly: bool,
     /// The node that decides, if it is not the caller's
     decided_by: Option<u8>,
     /// A DNS server runs, and resolvers know it
@@ -99,6 +101,7 @@ impl Situation {
             words: Vec::new(),
             exit: 0,
             sticky: false,
+            partly: false,
             decided_by: None,
             dns: Dns::None,
         }
@@ -158,6 +161,11 @@ impl Situation {
     /// The Service has session affinity.
     pub fn sticky(self) -> Self {
         Self { sticky: true, ..self }
+    }
+
+    /// Endpoints of which nothing is predicted get connections too, which are lost.
+    pub fn partly(self) -> Self {
+        Self { partly: true, ..self }
     }
 
     /// Another node's frontend is asked for.
@@ -324,6 +332,7 @@ impl Situation {
             caller: self.caller,
             decided_by: self.decided_by.unwrap_or(self.caller.node()),
             sticky: self.sticky,
+            partly: self.partly,
             cause: self.cause,
         };
         packets::compare(stage, frontend, &predicted, &expected)

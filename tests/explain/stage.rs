@@ -124,8 +124,16 @@ impl Stage {
         let name = format!("node-{node}");
         let child = self.lab.on_node(&name, || command.spawn()).unwrap().unwrap();
         self.processes.push(child);
-        self.eventually("the agent is ready", || self.lab.on_node(&name, is_ready).unwrap());
+        self.eventually("the agent is ready", || {
+            let answer = self.agent_says(node, 10256, "/readyz").unwrap_or_default();
+            answer.lines().next().is_some_and(|line| line.contains(" 200"))
+        });
         self.processes.len() - 1
+    }
+
+    /// What the agent of a node answers on a port.
+    pub fn agent_says(&self, node: u8, port: u16, path: &str) -> Option<String> {
+        self.lab.on_node(&format!("node-{node}"), || http(port, path)).unwrap()
     }
 
     /// Starts another process in a namespace; it ends with the situation.
@@ -233,17 +241,17 @@ impl Drop for Stage {
     }
 }
 
-/// Whether the agent in this thread's namespace says that everything is programmed.
-fn is_ready() -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], 10256)))?;
+/// What the agent in this thread's namespace answers; nothing if it does not.
+fn http(port: u16, path: &str) -> Option<String> {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(answer.lines().next().is_some_and(|line| line.contains(" 200")))
+        Ok(answer)
     };
-    ask().unwrap_or(false)
+    ask().ok()
 }
 
 fn spec() -> LabSpec {
