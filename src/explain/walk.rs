@@ -121,9 +121,6 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
                 "see whether the pods of the DNS Service run: kubectl -n kube-system get pods -l k8s-app=kube-dns";
             report.breaks(Fault::new(Stage::Name, Cause::DnsDead, why.clone(), remedy), Outcome::NoAddress);
         }
-        NameAnswer::Forwarded(..) if has_no_address(&id, resolution, scene) => {
-            return service::walk(&id, question, client, scene, report);
-        }
         NameAnswer::Forwarded(servers, Some(dead)) => {
             let because = format!(
                 "{} is not a name of the cluster, and the upstream DNS {} does not answer: {dead}",
@@ -132,6 +129,9 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
             );
             let remedy = "see that the upstream server runs and can be reached, or name another one";
             report.breaks(Fault::new(Stage::Name, Cause::UpstreamDead, because, remedy), Outcome::NoAddress);
+        }
+        NameAnswer::Forwarded(_, None) if is_nameless(&id, resolution, scene) => {
+            return service::walk(&id, question, client, scene, report);
         }
         NameAnswer::Forwarded(servers, None) => match mistyped(&id, text, resolution, scene) {
             Some(fault) => report.breaks(fault, Outcome::NoAddress),
@@ -154,10 +154,11 @@ fn named(text: &str, question: &Question, client: &Client, scene: &Scene, report
     Ok(())
 }
 
-/// Whether the Service's right name was among those tried: then the Service itself says why it has no address.
-fn has_no_address(id: &ServiceId, resolution: &Resolution, scene: &Scene) -> bool {
-    let complete = format!("{}.{}.svc.{}. ", id.name, id.namespace, resolution.domain);
-    scene.world.services.contains_key(id) && resolution.tried.iter().any(|tried| tried.starts_with(&complete))
+/// Whether a name that was tried is that of a headless Service, which has it only while an endpoint is ready.
+fn is_nameless(id: &ServiceId, resolution: &Resolution, scene: &Scene) -> bool {
+    let complete = format!("{}.{}.svc.{}.", id.name, id.namespace, resolution.domain);
+    let headless = scene.world.services.get(id).is_some_and(|service| service.cluster_ips.is_empty());
+    headless && resolution.tried.iter().any(|tried| tried.starts_with(&complete))
 }
 
 /// What is wrong with a name that others would be asked for, although a Service was probably meant.
