@@ -31,4 +31,5 @@ pub mod reconcile;
 pub mod source;
 pub mod status;
 pub mod tables;
+pub mod traced;
 pub mod zone;
