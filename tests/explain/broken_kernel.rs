@@ -174,7 +174,7 @@ fn agents() -> Vec<Situation> {
             .works_but("agent-dead", &["portolan run"]),
         Situation::new("agent: one of its files cannot be read", base())
             .after(unreadable)
-            .works_but("source-stale", &["manifests: not all can be read"]),
+            .works_but("source-stale", &["more.yaml"]),
         Situation::new("agent: it never ran", base()).live().works_but("agent-dead", &["portolan run"]),
         Situation::new("agent: killed, and then a pod was replaced", base().without("pod shop/web-2"))
             .programmed(Programming::Agent)

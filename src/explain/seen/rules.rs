@@ -62,7 +62,7 @@ fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, outside: bool
     } else {
         report.remark(fault);
         // Some connections are lost; these do not answer.
-        ended.iter().for_each(|(target, _)| drop(report.prediction.endpoints.remove(target)));
+        report.prediction.endpoints.retain(|target| !ended.iter().any(|(lost, _)| lost == target));
     }
 }
 
