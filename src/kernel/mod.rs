@@ -22,6 +22,7 @@ pub mod nft;
 pub mod observe;
 pub mod redirect;
 pub mod sysctl;
+pub mod trace;
 
 pub use error::KernelError;
 pub use memory::MemoryDataPlane;

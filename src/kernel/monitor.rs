@@ -226,7 +226,8 @@ fn leave_out(socket: &Socket, port: u32) -> io::Result<()> {
     ])
 }
 
-fn failed(attempt: &str, error: io::Error) -> KernelError {
+/// The error that a caller sees.
+pub(super) fn failed(attempt: &str, error: io::Error) -> KernelError {
     match error.raw_os_error() {
         Some(code) if code == Errno::EPERM as i32 => KernelError::NotPermitted { attempt: attempt.to_owned() },
         _ => Fault::Socket(error).during(attempt),

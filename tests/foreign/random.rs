@@ -195,6 +195,11 @@ fn text(town: &Town, number: usize, table: &Table) -> String {
             // Only filter chains refuse, and not in postrouting.
             let action = if quiet { action.replace("side", "quiet").replace("reject", "drop") } else { action };
             let action = action.replace("drop with icmpx admin-prohibited", "drop");
+            let action = match table.family {
+                "ip" => action.replace("icmpx", "icmp"),
+                "ip6" => action.replace("icmpx", "icmpv6"),
+                _ => action,
+            };
             let line = format!("    {} {port}{action}\n", rule.matches.join(" "));
             text.push_str(&place(town, &line, family));
         }
@@ -242,8 +247,9 @@ fn packets_decide(cases: u32, unknown: bool) {
         let rules: String = tables.iter().enumerate().map(|(number, table)| text(&town, number, table)).collect();
         town.clean();
         tried.set(tried.get() + 1);
-        if town.load(&rules).is_err() {
-            // Not every rule may stand everywhere.
+        if let Err(reason) = town.load(&rules) {
+            // Such as one that asks for two protocols at once.
+            println!("{reason}");
             refused.set(refused.get() + 1);
             return Ok(());
         }

@@ -1,12 +1,17 @@
 //! Rules as programs of this world write them.
 
+use std::net::IpAddr;
+
 use portolan::{
     foreign::{Fate, Finding},
+    kernel::observe::surroundings,
+    lab::ROUTER,
     model::{Family, Protocol, Target},
+    observed::Route,
 };
 
 use crate::{
-    support::can_run,
+    support::{can_run, node_address},
     town::{Town, Way},
 };
 
@@ -191,4 +196,38 @@ fn tables_of_portolan_and_sleeping_ones_are_left_out() {
     assert!(town.look().foreign.is_empty());
     town.load("delete table inet portolan-trace-7\n").unwrap();
     assert_eq!(town.found(Way::Pod, Family::V4, Protocol::Udp), []);
+}
+
+#[test]
+fn the_node_tells_its_routes_its_addresses_and_whether_it_forwards() {
+    if !can_run("the_node_tells_its_routes_its_addresses_and_whether_it_forwards") {
+        return;
+    }
+    let town = Town::up();
+    let routes = ["10.66.0.0/24", "10.67.0.0/24", "10.68.0.0/24", "fd00:66::/64", "fd00:67::/64", "fd00:68::/64"];
+    let kinds = ["unreachable", "blackhole", "prohibit"];
+    for (kind, range) in kinds.iter().cycle().zip(routes) {
+        town.command(&format!("ip route add {kind} {range}"));
+    }
+    town.command("sysctl -q -w net.ipv4.ip_forward=0");
+    let asked = ["10.66.0.1", "10.67.0.1", "10.68.0.1", "fd00:66::1", "fd00:67::1", "fd00:68::1", "192.0.2.1"];
+    let asked: Vec<IpAddr> = asked.iter().map(|address| address.parse().unwrap()).collect();
+    let own = Family::ALL.map(|family| node_address(1, family));
+    let all = asked.iter().copied().chain(own).collect();
+    let seen = town.net.lab.on_node("node-1", || surroundings(&all)).unwrap().unwrap();
+    assert_eq!(seen.unread, Vec::<String>::new());
+    assert_eq!(seen.forwarding, [(Family::V4, false), (Family::V6, true)].into());
+    for address in own {
+        assert!(seen.own_addresses.contains(&address));
+        assert_eq!(seen.routes[&address], Route::Here);
+    }
+    let told = |index: usize| seen.routes[&asked[index]].clone();
+    for (index, reason) in ["unreachable", "blackhole", "prohibited"].repeat(2).into_iter().enumerate() {
+        assert_eq!(told(index), Route::None(reason.to_owned()), "{}", asked[index]);
+    }
+    let router = ROUTER[0];
+    assert_eq!(told(6), Route::Out { interface: "eth0".to_owned(), gateway: Some(router) });
+    town.command("ip route del default");
+    let seen = town.net.lab.on_node("node-1", || surroundings(&asked.iter().copied().collect())).unwrap().unwrap();
+    assert_eq!(seen.routes[&asked[6]], Route::None("no route".to_owned()));
 }

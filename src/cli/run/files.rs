@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::super::{InputArgs, NodeArgs, input};
 use crate::{
+    model::Severity,
     reconcile::{Changed, Inputs, Keeper},
     source::watch::ManifestWatch,
     status::Status,
@@ -53,9 +54,11 @@ impl Inputs for ManifestFeed {
         let loaded = input::load_with(&self.input, &self.node, self.allocating, || Ok(addresses.to_vec()))
             .inspect_err(|failure| self.status.source_failed(MANIFESTS, &format!("{failure:#}")))?;
         if loaded.incomplete {
-            // What names no object is about a file or a piece of one.
-            let unreadable = loaded.notices.iter().find(|notice| notice.object.is_none()).map(ToString::to_string);
-            self.status.source_failed(MANIFESTS, &unreadable.unwrap_or_else(|| "not all can be read".to_owned()));
+            // What was read comes first, and what names no object is a file or a piece of one.
+            let mut refused = loaded.notices.iter().filter(|notice| notice.severity == Severity::Refused);
+            let first = refused.clone().find(|notice| notice.object.is_none()).or_else(|| refused.next());
+            let words = first.map_or_else(|| "not all can be read".to_owned(), ToString::to_string);
+            self.status.source_failed(MANIFESTS, &words);
         } else {
             self.status.source_heard(MANIFESTS);
         }

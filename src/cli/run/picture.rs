@@ -12,12 +12,16 @@ use crate::{
     http::{DeadEndLine, EndpointPicture, EndpointState, FrontendPicture, Picture, ServicePicture},
     kernel::Count,
     model::{Frontend, Protocol, ServiceId, Target},
+    reconcile::Keeper,
+    tables::{Element, Owner, Rows},
 };
 
 /// So many Services are shown: those with the most new connections.
 const MOST_SERVICES: usize = 50;
 /// So many frontends, and endpoints, of one.
 const MOST_OF_ONE: usize = 24;
+/// What is said of a Service whose object is not to be had.
+const KEPT: &str = "as it was: the object cannot be read or used";
 /// So many dead ends.
 const MOST_DEAD_ENDS: usize = 100;
 /// Over this time rates are evened out, so that the picture does not flicker.
@@ -76,9 +80,13 @@ fn faded(old: Counter, total: u64, passed: Duration) -> f64 {
 }
 
 /// Draws the Services that have this text in their names: the busiest, in order of their names.
-pub fn draw(desired: &Desired, rates: &Rates, find: &str) -> Picture {
+///
+/// A Service whose object cannot be used any more keeps its rows in the tables, and so its place in the picture.
+pub fn draw(keeper: &mut impl Keeper, rates: &Rates, find: &str) -> Picture {
     let find = find.trim().to_lowercase();
     let is_asked_for = |id: &ServiceId| find.is_empty() || id.to_string().contains(&find);
+    let kept = kept(keeper, is_asked_for);
+    let desired = keeper.desired();
     let mut weights: BTreeMap<&ServiceId, (f64, u64)> = BTreeMap::new();
     let services = &desired.world().services;
     for (id, service) in services.iter().filter(|(id, _)| is_asked_for(id)) {
@@ -87,6 +95,7 @@ pub fn draw(desired: &Desired, rates: &Rates, find: &str) -> Picture {
             weights.insert(id, (0.0, 0));
         }
     }
+    weights.extend(kept.keys().map(|id| (id, (0.0, 0))));
     let matching = weights.len();
     for ((frontend, _), counter) in &rates.counters {
         let owner = desired.port_of(frontend).map(|port| port.service);
@@ -99,13 +108,30 @@ pub fn draw(desired: &Desired, rates: &Rates, find: &str) -> Picture {
     by_weight.sort_by(|(a, x), (b, y)| y.0.total_cmp(&x.0).then(y.1.cmp(&x.1)).then(a.cmp(b)));
     let mut shown: Vec<&ServiceId> = by_weight.into_iter().take(MOST_SERVICES).map(|(id, _)| id).collect();
     shown.sort();
-    let plans = shown.into_iter().filter_map(|id| desired.plan(id));
+    let drawn = shown.into_iter().filter_map(|id| match desired.plan(id) {
+        Some(plan) => Some(service(&plan, rates)),
+        None => kept.get(id).map(|rows| kept_service(id, rows, rates)),
+    });
     Picture {
-        services: plans.map(|plan| service(&plan, rates)).collect(),
+        services: drawn.collect(),
         matching,
         total: services.len(),
         dead_ends: dead_ends(desired, rates, is_asked_for),
     }
+}
+
+/// The rows of Services that are in the tables and no longer among the objects; not more than are shown.
+fn kept(keeper: &mut impl Keeper, is_asked_for: impl Fn(&ServiceId) -> bool) -> BTreeMap<ServiceId, Rows> {
+    let service = |owner: &Owner| match owner {
+        Owner::Service(id) if is_asked_for(id) => Some(id.clone()),
+        _ => None,
+    };
+    let mut held: Vec<ServiceId> = keeper.contents().owners().filter_map(service).collect();
+    let services = &keeper.desired().world().services;
+    held.retain(|id| !services.contains_key(id));
+    held.truncate(MOST_SERVICES);
+    let rows = |id: ServiceId| Some((id.clone(), keeper.contents().rows(&Owner::Service(id))?.clone()));
+    held.into_iter().filter_map(rows).collect()
 }
 
 fn dead_ends(desired: &Desired, rates: &Rates, is_asked_for: impl Fn(&ServiceId) -> bool) -> Vec<DeadEndLine> {
@@ -174,6 +200,59 @@ fn service(plan: &ServicePlan, rates: &Rates) -> ServicePicture {
         known,
         connections: None,
         rate,
+    }
+}
+
+/// A Service of which only its rows are known.
+fn kept_service(id: &ServiceId, rows: &Rows, rates: &Rates) -> ServicePicture {
+    let mut frontends: BTreeMap<Frontend, bool> = BTreeMap::new();
+    let mut endpoints: BTreeMap<(Target, Protocol), EndpointPicture> = BTreeMap::new();
+    for element in &rows.elements {
+        match element {
+            Element::Frontend { frontend, .. } => _ = frontends.entry(*frontend).or_insert(false),
+            Element::DeadEnd { frontend, .. } => _ = frontends.insert(*frontend, true),
+            Element::Slot { frontend, target, .. } => {
+                let new = EndpointPicture {
+                    target: *target,
+                    protocol: frontend.protocol.to_string(),
+                    pod: String::new(),
+                    node: String::new(),
+                    state: EndpointState::Ready,
+                    words: KEPT.to_owned(),
+                    connections: None,
+                };
+                endpoints.insert((*target, frontend.protocol), new);
+            }
+            _ => {}
+        }
+    }
+    let picture = |(frontend, dead_end): (Frontend, bool)| {
+        let [served, unserved] = rates.of(frontend);
+        FrontendPicture {
+            frontend,
+            kind: "kept",
+            port: String::new(),
+            words: KEPT.to_owned(),
+            dead_end,
+            served: served.total,
+            unserved: unserved.total,
+            rate: served.rate + unserved.rate,
+        }
+    };
+    let mut frontends: Vec<FrontendPicture> = frontends.into_iter().map(picture).collect();
+    let mut endpoints: Vec<EndpointPicture> = endpoints.into_values().collect();
+    let known = endpoints.len();
+    ServicePicture {
+        name: id.to_string(),
+        kind: "kept".to_owned(),
+        rate: frontends.iter().map(|frontend| frontend.rate).sum(),
+        more_frontends: cut(&mut frontends),
+        frontends,
+        more_endpoints: cut(&mut endpoints),
+        endpoints,
+        used: known,
+        known,
+        ..ServicePicture::default()
     }
 }
 

@@ -105,7 +105,7 @@ impl Observer for Reporter {
                 Err(failure) => warn!("{failure}; the page shows the connections as they were"),
             }
             // A viewer who gave up waiting gets the next one.
-            let _ = ask.answer.send(picture::draw(keeper.desired(), &self.rates, &ask.find));
+            let _ = ask.answer.send(picture::draw(keeper, &self.rates, &ask.find));
         }
         if self.asking.is_none() {
             return;

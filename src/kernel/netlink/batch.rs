@@ -12,8 +12,9 @@ use super::{
     pick::write_pick_rule,
     socket::{Fault, NetfilterSocket, Refusal},
     uapi::{
-        NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_LIST_ELEM, NFTA_RULE_CHAIN,
-        NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+        NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_TYPE,
+        NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_LIST_ELEM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+        NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
         NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME,
         NFTA_TABLE_USERDATA,
     },
@@ -37,6 +38,15 @@ const CLIENTS: usize = LIST_BYTES / 28;
 pub(crate) enum Operation {
     Add,
     Delete,
+}
+
+/// Where the kernel asks a chain of type `filter`.
+#[derive(Clone, Copy)]
+pub(crate) struct BaseChain {
+    /// `NF_INET_...`
+    pub hook: u32,
+    /// Lower ones are asked first
+    pub priority: i32,
 }
 
 /// A batch for one table name, in the making.
@@ -91,20 +101,37 @@ impl<'a> Batch<'a> {
     /// Makes a pick chain and its rules, or sets an existing chain right.
     pub fn add_pick(&mut self, pick: &PickChain) {
         let name = pick.name();
-        let chain = (pick.family, name.as_str());
-        self.named("making chain", (NfTablesMessageType::NewChain, NLM_F_CREATE), chain, |w, table| {
-            w.text(NFTA_CHAIN_TABLE, table);
-            w.text(NFTA_CHAIN_NAME, &name);
-        });
+        self.make_chain(pick.family, &name, None);
         self.empty_chain(pick.family, &name);
-        let new_rule = (NfTablesMessageType::NewRule, NLM_F_CREATE | NLM_F_APPEND);
         for _ in 0..PickChain::RULES {
-            self.named("making a rule of chain", new_rule, chain, |w, table| {
-                w.text(NFTA_RULE_TABLE, table);
-                w.text(NFTA_RULE_CHAIN, &name);
-                w.nested(NFTA_RULE_EXPRESSIONS, |w| write_pick_rule(w, pick));
-            });
+            self.add_rule(pick.family, &name, |w| write_pick_rule(w, pick));
         }
+    }
+
+    /// Makes a chain, unless it is there. With `base` the kernel asks it at a hook; it then lets pass what no rule decides.
+    pub fn make_chain(&mut self, family: Family, name: &str, base: Option<BaseChain>) {
+        let new_chain = (NfTablesMessageType::NewChain, NLM_F_CREATE);
+        self.named("making chain", new_chain, (family, name), |w, table| {
+            w.text(NFTA_CHAIN_TABLE, table);
+            w.text(NFTA_CHAIN_NAME, name);
+            if let Some(BaseChain { hook, priority }) = base {
+                w.text(NFTA_CHAIN_TYPE, "filter");
+                w.nested(NFTA_CHAIN_HOOK, |w| {
+                    w.number(NFTA_HOOK_HOOKNUM, hook);
+                    w.attribute(NFTA_HOOK_PRIORITY, &priority.to_be_bytes());
+                });
+            }
+        });
+    }
+
+    /// Adds a rule at the end of a chain; `expressions` writes what it is made of.
+    pub fn add_rule(&mut self, family: Family, chain: &str, expressions: impl FnOnce(&mut Writer)) {
+        let new_rule = (NfTablesMessageType::NewRule, NLM_F_CREATE | NLM_F_APPEND);
+        self.named("making a rule of chain", new_rule, (family, chain), |w, table| {
+            w.text(NFTA_RULE_TABLE, table);
+            w.text(NFTA_RULE_CHAIN, chain);
+            w.nested(NFTA_RULE_EXPRESSIONS, expressions);
+        });
     }
 
     /// Deletes one rule.

@@ -2,9 +2,10 @@
 
 pub(super) mod batch;
 mod counters;
-mod decode;
+pub(super) mod decode;
 pub(super) mod dump;
 mod encode;
+pub(super) mod expression;
 mod groups;
 mod intact;
 mod own;

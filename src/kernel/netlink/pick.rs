@@ -4,12 +4,12 @@
 
 use super::{
     dump::Rule,
+    expression::{FIRST, expression, payload},
     uapi::{
         NFT_META_L4PROTO, NFT_NAT_DNAT, NFT_NG_RANDOM, NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER,
-        NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG,
-        NFTA_META_DREG, NFTA_META_KEY, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE,
-        NFTA_NG_DREG, NFTA_NG_MODULUS, NFTA_NG_OFFSET, NFTA_NG_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
-        NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET,
+        NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LOOKUP_DREG, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG,
+        NFTA_META_KEY, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE, NFTA_NG_DREG,
+        NFTA_NG_MODULUS, NFTA_NG_OFFSET, NFTA_NG_TYPE,
     },
     wire::{Attributes, Writer, protocol_family},
 };
@@ -18,8 +18,6 @@ use crate::{
     tables::{Container, PickChain},
 };
 
-/// The first of the registers of 16 bytes.
-const FIRST: u32 = 1;
 /// The registers of 4 bytes: the first of them is another name for the start of register 1.
 const QUARTER: u32 = 8;
 
@@ -82,20 +80,4 @@ fn is_pick_rule(rule: &Rule, pick: &PickChain) -> bool {
         && data(3).number(NFTA_NG_MODULUS) == Some(pick.count.into())
         && data(3).number(NFTA_NG_OFFSET).unwrap_or(0) == u32::from(pick.list.first_slot())
         && data(4).text(NFTA_LOOKUP_SET) == Some(&Container::Endpoints.name())
-}
-
-fn payload(writer: &mut Writer, register: u32, base: u32, offset: u32, length: u32) {
-    expression(writer, "payload", |w| {
-        w.number(NFTA_PAYLOAD_DREG, register);
-        w.number(NFTA_PAYLOAD_BASE, base);
-        w.number(NFTA_PAYLOAD_OFFSET, offset);
-        w.number(NFTA_PAYLOAD_LEN, length);
-    });
-}
-
-fn expression(writer: &mut Writer, name: &str, data: impl FnOnce(&mut Writer)) {
-    writer.nested(NFTA_LIST_ELEM, |w| {
-        w.text(NFTA_EXPR_NAME, name);
-        w.nested(NFTA_EXPR_DATA, data);
-    });
 }

@@ -17,6 +17,9 @@ pub(crate) const NFTA_GEN_PROC_NAME: u16 = 3;
 /// The multicast group that hears of every commit to a ruleset
 pub(crate) const NFNLGRP_NFTABLES: u32 = 7;
 
+/// The multicast group that hears what becomes of traced packets
+pub(crate) const NFNLGRP_NFTRACE: u32 = 9;
+
 pub(crate) const NFTA_TABLE_NAME: u16 = 1;
 pub(crate) const NFTA_TABLE_FLAGS: u16 = 2;
 pub(crate) const NFT_TABLE_F_DORMANT: u32 = 1;
@@ -30,6 +33,14 @@ pub(crate) const NFTA_CHAIN_NAME: u16 = 3;
 pub(crate) const NFTA_CHAIN_HOOK: u16 = 4;
 pub(crate) const NFTA_CHAIN_POLICY: u16 = 5;
 pub(crate) const NFTA_CHAIN_TYPE: u16 = 7;
+
+pub(crate) const NFTA_HOOK_HOOKNUM: u16 = 1;
+pub(crate) const NFTA_HOOK_PRIORITY: u16 = 2;
+pub(crate) const NF_INET_PRE_ROUTING: u32 = 0;
+pub(crate) const NF_INET_LOCAL_IN: u32 = 1;
+pub(crate) const NF_INET_FORWARD: u32 = 2;
+pub(crate) const NF_INET_LOCAL_OUT: u32 = 3;
+pub(crate) const NF_INET_POST_ROUTING: u32 = 4;
 
 pub(crate) const NFTA_RULE_TABLE: u16 = 1;
 pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
@@ -54,13 +65,34 @@ pub(crate) const NFTA_SET_ELEM_EXPR: u16 = 7;
 pub(crate) const NFTA_SET_ELEM_KEY_END: u16 = 10;
 pub(crate) const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
 
+pub(crate) const NFTA_IMMEDIATE_DREG: u16 = 1;
 pub(crate) const NFTA_IMMEDIATE_DATA: u16 = 2;
+pub(crate) const NFT_REG_VERDICT: u32 = 0;
+
+pub(crate) const NFTA_CMP_SREG: u16 = 1;
+pub(crate) const NFTA_CMP_OP: u16 = 2;
+pub(crate) const NFTA_CMP_DATA: u16 = 3;
+pub(crate) const NFT_CMP_EQ: u32 = 0;
+pub(crate) const NFT_CMP_NEQ: u32 = 1;
+
+pub(crate) const NFTA_BITWISE_SREG: u16 = 1;
+pub(crate) const NFTA_BITWISE_DREG: u16 = 2;
+pub(crate) const NFTA_BITWISE_LEN: u16 = 3;
+pub(crate) const NFTA_BITWISE_MASK: u16 = 4;
+pub(crate) const NFTA_BITWISE_XOR: u16 = 5;
+
+pub(crate) const NFTA_LIMIT_RATE: u16 = 1;
+pub(crate) const NFTA_LIMIT_UNIT: u16 = 2;
+pub(crate) const NFTA_LIMIT_BURST: u16 = 3;
+
 pub(crate) const NFTA_DATA_VALUE: u16 = 1;
 pub(crate) const NFTA_DATA_VERDICT: u16 = 2;
 pub(crate) const NFTA_VERDICT_CODE: u16 = 1;
 pub(crate) const NFTA_VERDICT_CHAIN: u16 = 2;
-/// The verdict `drop`, from `linux/netfilter.h`
+/// The verdicts `drop`, `accept` and `queue`, from `linux/netfilter.h`
 pub(crate) const NF_DROP: u32 = 0;
+pub(crate) const NF_ACCEPT: u32 = 1;
+pub(crate) const NF_QUEUE: u32 = 3;
 
 pub(crate) const NFTA_EXPR_NAME: u16 = 1;
 pub(crate) const NFTA_EXPR_DATA: u16 = 2;
@@ -74,6 +106,9 @@ pub(crate) const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 
 pub(crate) const NFTA_META_DREG: u16 = 1;
 pub(crate) const NFTA_META_KEY: u16 = 2;
+pub(crate) const NFTA_META_SREG: u16 = 3;
+pub(crate) const NFT_META_IIF: u32 = 4;
+pub(crate) const NFT_META_NFTRACE: u32 = 12;
 pub(crate) const NFT_META_L4PROTO: u32 = 16;
 
 pub(crate) const NFTA_NG_DREG: u16 = 1;
@@ -100,3 +135,19 @@ pub(crate) const NFTA_COUNTER_PACKETS: u16 = 2;
 
 /// Kind of a comment in the user data of a table or element. nft's own convention (libnftnl), unknown to the kernel.
 pub(crate) const UDATA_COMMENT: u8 = 0;
+
+pub(crate) const NFTA_TRACE_TABLE: u16 = 1;
+pub(crate) const NFTA_TRACE_CHAIN: u16 = 2;
+pub(crate) const NFTA_TRACE_RULE_HANDLE: u16 = 3;
+pub(crate) const NFTA_TRACE_TYPE: u16 = 4;
+pub(crate) const NFTA_TRACE_VERDICT: u16 = 5;
+pub(crate) const NFTA_TRACE_ID: u16 = 6;
+pub(crate) const NFTA_TRACE_NETWORK_HEADER: u16 = 8;
+pub(crate) const NFTA_TRACE_TRANSPORT_HEADER: u16 = 9;
+pub(crate) const NFTA_TRACE_IIF: u16 = 10;
+pub(crate) const NFTA_TRACE_OIF: u16 = 12;
+pub(crate) const NFTA_TRACE_POLICY: u16 = 16;
+/// Since Linux 6.16
+pub(crate) const NFTA_TRACE_CT_STATE: u16 = 21;
+pub(crate) const NFT_TRACETYPE_RETURN: u32 = 2;
+pub(crate) const NFT_TRACETYPE_RULE: u32 = 3;

@@ -17,8 +17,6 @@ use crate::{
     observed::{Seen, Surroundings},
 };
 
-pub use tables::is_ours;
-
 const IPV4_FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 const IPV6_FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 const TRACE: &str = "portolan-trace";
 
 /// Whether a table is one of Portolan's, by its name.
-pub fn is_ours(table: &str) -> bool {
+fn is_ours(table: &str) -> bool {
     [TABLE, DNS_TABLE].iter().any(|ours| table == *ours || table == standby(ours)) || table.starts_with(TRACE)
 }
 

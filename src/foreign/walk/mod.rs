@@ -3,24 +3,23 @@
 //! Where it is not known whether a rule matches, the walk goes on both ways. What is certain is meant so: whatever the
 //! unknown things are, this happens to the packet unless something that was found before happens first.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+mod effects;
+mod order;
+
+use std::collections::BTreeSet;
+
+use effects::value_of;
+use order::{SOURCE_NAT, chains};
 
 use super::{
     Fate, Finding, Hook, Packet,
-    expression::Expression,
-    facts::{Fact, Moment, ORDER, View, matches},
+    facts::{Moment, ORDER, View, matches},
     ruleset::{Base, Chain, Rule, Ruleset, Table},
-    statement::{Statement, Translation, Verdict},
+    statement::{Statement, Verdict},
     value::{Bits, Truth},
 };
-use crate::model::{Family, Target};
+use crate::model::Target;
 
-/// Where our own translation stands, and that of everybody: the kernel asks all nat chains of a hook here, in the order
-/// of their own priorities (`nf_nat_register_fn`).
-const DESTINATION_NAT: i64 = -100;
-const SOURCE_NAT: i64 = 100;
-/// Where connection tracking begins.
-const CONNTRACK: i64 = -200;
 /// nft allows 16 levels of jumps.
 const DEEPEST: usize = 32;
 /// No sensible ruleset makes a packet meet as many rules.
@@ -102,55 +101,6 @@ impl<'a> Walk<'a> {
 
     pub fn findings(self) -> Vec<Finding> {
         self.findings
-    }
-
-    /// The packet as it is for a base chain; `None` if it does not come there.
-    fn moment<'p>(
-        &self,
-        hook: Hook,
-        packet: &'p Packet,
-        position: i64,
-        base: Base,
-        next_mark: u32,
-    ) -> Option<Moment<'p>>
-    where
-        'a: 'p,
-    {
-        let arrives = matches!(hook, Hook::Prerouting | Hook::Output);
-        // What comes back by the loopback interface was tracked, and translated, when it was sent.
-        let again = hook == Hook::Prerouting && packet.incoming.as_deref() == Some("lo");
-        let asked_at = if base.nat { base.priority } else { position };
-        let view = match asked_at.cmp(&DESTINATION_NAT) {
-            std::cmp::Ordering::Less if arrives && !again => View::Before,
-            std::cmp::Ordering::Equal if arrives && !again => View::Either,
-            _ => View::After,
-        };
-        let exempt = self.exempt;
-        let tracked = match position.cmp(&CONNTRACK) {
-            _ if !arrives || again => exempt.map(|exempt| !exempt),
-            std::cmp::Ordering::Less => Some(false),
-            std::cmp::Ordering::Equal => None,
-            std::cmp::Ordering::Greater => exempt.map(|exempt| !exempt),
-        };
-        // The first translation that is made is the connection's; no other chain is asked for one.
-        let translated = view == View::After && arrives && packet.dialled != packet.destination;
-        if base.nat && (tracked == Some(false) || again || translated) {
-            return None;
-        }
-        let outside = Bits::exactly(if view == View::After && arrives { next_mark } else { packet.mark });
-        Some(Moment {
-            packet,
-            hook,
-            view: if exempt == Some(true) { View::Before } else { view },
-            tracked,
-            exempt: exempt == Some(true),
-            local: self.local,
-            source_hidden: hook == Hook::Postrouting && position >= SOURCE_NAT,
-            moved: self.moved,
-            mark: self.mark.0.over(self.mark.1, outside),
-            connection_mark: self.connection_mark,
-            own: &self.rules.own,
-        })
     }
 
     /// False if the packet does not come out of the chain in any case.
@@ -354,72 +304,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the translation is made; `None` if it is not one for this packet, and the rule goes on.
-    fn translate(
-        &mut self,
-        here: &mut Here<'_, 'a>,
-        translation: &Translation,
-        words: &str,
-        doubts: &Doubts,
-        own: &Doubts,
-    ) -> Option<Truth> {
-        let packet = here.moment.packet;
-        let family = if packet.family == Family::V4 { 4 } else { 6 };
-        if !here.base.nat || translation.family.is_some_and(|other| other != family) {
-            return None;
-        }
-        let looked_up = match &translation.key {
-            Some((key, known)) => matches(&here.moment.fact(key), known),
-            None => Truth::Yes,
-        };
-        let more = match &looked_up {
-            Truth::No => return Some(Truth::No),
-            Truth::Yes => Doubts::new(),
-            Truth::Unknown(more) => more.clone(),
-        };
-        let to = translation.address.filter(|_| !translation.several).and_then(|number| {
-            let address = match packet.family {
-                Family::V4 => std::net::Ipv4Addr::from(u32::try_from(number).ok()?).into(),
-                Family::V6 => std::net::Ipv6Addr::from(number).into(),
-            };
-            let port = translation.port.map_or(Some(packet.dialled.port), |port| u16::try_from(port).ok())?;
-            Some(Target { address, port })
-        });
-        let all: Doubts = doubts.iter().chain(own).cloned().chain(more).collect();
-        self.find(Fate::Translated, &all, words, to);
-        self.moved(&mut here.moment, all.is_empty());
-        Some(looked_up)
-    }
-
-    /// From here on the packet has, or may have, another destination.
-    fn moved(&mut self, moment: &mut Moment<'_>, certain: bool) {
-        self.moved = true;
-        moment.moved = true;
-        self.ended |= certain;
-    }
-
-    /// A packet that is not tracked is not translated. That matters only if it should be.
-    fn exempt(&mut self, moment: &mut Moment<'_>, doubts: &Doubts, words: &str) {
-        let ahead = moment.tracked != Some(true);
-        if !ahead || moment.exempt {
-            return;
-        }
-        let certain = doubts.is_empty() && moment.tracked == Some(false);
-        let mut doubts = doubts.clone();
-        if moment.tracked.is_none() {
-            doubts.insert("whether the chain is asked before connection tracking".to_owned());
-        }
-        self.exempt = if certain { Some(true) } else { None };
-        moment.exempt = certain;
-        if moment.packet.dialled != moment.packet.destination {
-            self.find(Fate::Untracked, &doubts, words, None);
-            self.ended |= certain;
-        }
-        if !certain {
-            moment.tracked = None;
-        }
-    }
-
     fn find(&mut self, fate: Fate, doubts: &Doubts, rule: &str, to: Option<Target>) {
         let depends_on = doubts.iter().cloned().collect();
         let finding = Finding { fate, certain: doubts.is_empty(), rule: rule.to_owned(), depends_on, to };
@@ -440,13 +324,6 @@ impl Here<'_, '_> {
     /// `inet firewall forward: tcp dport 8080 drop`
     fn place(&self, chain: &str, words: &str) -> String {
         format!("{} {} {chain}: {words}", self.table.family, self.table.name)
-    }
-}
-
-fn value_of(moment: &Moment<'_>, expression: &Expression) -> Bits {
-    match moment.fact(expression) {
-        Fact::Bits(all, _) => all.into_iter().reduce(Bits::either).unwrap_or(Bits::UNKNOWN),
-        _ => Bits::UNKNOWN,
     }
 }
 
@@ -472,27 +349,4 @@ fn merge(exit: &mut Option<Doubts>, doubts: Doubts) {
         Some(known) if known.is_empty() || doubts.is_empty() => known.clear(),
         Some(known) => known.extend(doubts),
     }
-}
-
-/// The base chains that a packet meets at a hook, in the order in which the kernel asks them, each with the priority
-/// that it is asked at. Of those at the same priority the kernel asks the youngest first; tables and chains have
-/// handles that grow.
-fn chains(rules: &Ruleset, hook: Hook, family: Family) -> Vec<(i64, &Table, &str, &Chain, Base)> {
-    let tables = rules.tables.iter().filter(|table| table.sees(family));
-    let all = tables.flat_map(|table| table.chains.iter().map(move |(name, chain)| (table, name.as_str(), chain)));
-    let mut found: Vec<_> = all
-        .filter_map(|(table, name, chain)| {
-            let base = chain.base.filter(|base| base.hook == hook)?;
-            let position = match hook {
-                Hook::Prerouting | Hook::Output if base.nat => DESTINATION_NAT,
-                Hook::Input | Hook::Postrouting if base.nat => SOURCE_NAT,
-                _ => base.priority,
-            };
-            Some((position, table, name, chain, base))
-        })
-        .collect();
-    found.sort_by_key(|(position, table, _, chain, base)| {
-        (*position, base.priority, Reverse(table.handle), Reverse(chain.handle))
-    });
-    found
 }
