@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Inputs and what follows from them, one Service at a time. Pure: it compiles what is dirty and nothing else.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Desired {
     world: World,
     settings: Settings,

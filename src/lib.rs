@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod model;
 pub mod objects;
 pub mod observed;
+pub mod plan;
 pub mod reconcile;
 pub mod source;
 pub mod status;

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, net::IpAddr, process::ExitCode};
 
 use anyhow::Context;
+use ipnet::IpNet;
 use tracing::warn;
 
 use super::{InputArgs, NodeArgs, node_name};
 use crate::{
     controlplane,
     kernel::addresses::AddressWatch,
-    model::{IpRange, Located, NodePortAddresses, Notice, ServiceId, Settings, Severity, World, ingest},
+    model::{IpRange, Located, Node, NodePortAddresses, Notice, ServiceId, Settings, Severity, World, ingest},
     objects::{Object, Service},
     source::{allocations::AllocationStore, manifests},
 };
@@ -98,21 +99,50 @@ pub fn world(
     node: &NodeArgs,
     interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
 ) -> anyhow::Result<(World, Settings, Vec<Notice>)> {
+    let view = node_view(&node_name(node), objects, &input.service_cidr, node, |_| interface_addresses())?;
+    view.warnings.iter().for_each(|warning| warn!("{warning}"));
+    Ok((view.world, view.settings, view.notices))
+}
+
+/// What a node makes of the objects.
+pub struct NodeView {
+    /// Inputs of the data plane
+    pub world: World,
+    /// Settings
+    pub settings: Settings,
+    /// What was wrong with objects
+    pub notices: Vec<Notice>,
+    /// What is to be said about the settings
+    pub warnings: Vec<String>,
+}
+
+/// The objects as the node of this name sees them, and its settings. `interface_addresses` is asked only where these
+/// count.
+///
+/// # Errors
+///
+/// Those of `interface_addresses`.
+pub fn node_view(
+    name: &str,
+    objects: &[Located],
+    service_cidr: &[IpNet],
+    node: &NodeArgs,
+    interface_addresses: impl FnOnce(&Node) -> anyhow::Result<Vec<IpAddr>>,
+) -> anyhow::Result<NodeView> {
     let objects = objects.iter().map(|located| (&located.object, Some(&located.origin)));
-    let (mut world, notices) = ingest::world(&node_name(node), objects);
-    world.service_networks.extend(&input.service_cidr);
+    let (mut world, notices) = ingest::world(name, objects);
+    world.service_networks.extend(service_cidr);
     world.node.addresses.splice(0..0, node.node_ip.iter().copied());
     let (settings, mut warnings) = node.settings(&world.node);
     warnings.extend(node.strange_cluster_cidrs(&world.node.addresses, &world.service_networks));
-    warnings.iter().for_each(|warning| warn!("{warning}"));
     if world.node.addresses.is_empty() || settings.node_port_addresses != NodePortAddresses::Primary {
-        world.node.interface_addresses = interface_addresses()?;
+        world.node.interface_addresses = interface_addresses(&world.node)?;
     }
-    Ok((world, settings, notices))
+    Ok(NodeView { world, settings, notices, warnings })
 }
 
 /// Services that some notice refuses and that are not among those that can be used.
-fn refused_services(notices: &[Notice], usable: &[Service]) -> BTreeSet<ServiceId> {
+pub fn refused_services(notices: &[Notice], usable: &[Service]) -> BTreeSet<ServiceId> {
     let refused = notices.iter().filter(|n| n.severity == Severity::Refused).filter_map(|n| n.object.as_ref());
     let mut refused: BTreeSet<ServiceId> = refused
         .filter(|object| &*object.kind == "Service")

@@ -22,7 +22,7 @@ pub use describe::{Difference, differences, news};
 pub use element::{Container, DeadEnd, Element, LOCAL_SLOTS, List, PickChain, Policy, fit_comment, guard_prefix};
 pub use flat::flat_text;
 pub use group::{AffinityGroup, group_text};
-pub use json::{JsonError, nft_json};
+pub use json::{JsonError, ListedChains, Listing, ListingError, nft_json, read_nft_json};
 pub use program::Program;
 pub use redirect::{DNS_TABLE, RedirectMarks};
 pub use rows::Rows;

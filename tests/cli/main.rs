@@ -13,6 +13,7 @@ mod explaining;
 mod following;
 mod looking;
 mod manifests;
+mod planning;
 mod resolving;
 mod showing;
 mod takeover;

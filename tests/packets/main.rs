@@ -13,6 +13,7 @@ mod detectors;
 mod hairpin;
 mod node_ports;
 mod oracle;
+mod planning;
 mod restart;
 mod services;
 mod source_ranges;

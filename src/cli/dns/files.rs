@@ -140,12 +140,13 @@ fn is_named(object: &Object) -> bool {
     matches!(object, Object::Service(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::Pod(_))
 }
 
-fn key(object: &Object) -> Key {
+/// What tells an object from all others.
+pub fn key(object: &Object) -> Key {
     (object.kind(), object.namespace().to_owned(), object.metadata().name.clone())
 }
 
 /// Namespaces exist that a manifest says, that any object is in, and those of every cluster.
-fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
+pub fn imply_namespaces(given: &[Located], objects: &mut BTreeMap<Key, Object>) {
     let named = given.iter().map(|located| located.object.namespace()).filter(|name| !name.is_empty());
     for name in named.chain(MADE_BY_ITSELF) {
         let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };

@@ -122,7 +122,7 @@ fn answer(answers: &[Answer]) -> NameAnswer {
     if !addresses.is_empty() {
         return NameAnswer::Addresses(addresses);
     }
-    if let Some(alias) = of_type(&["CNAME"]).last() {
+    if let Some(alias) = of_type(&["CNAME"]).next_back() {
         return NameAnswer::Alias(alias.data.trim_end_matches('.').to_owned());
     }
     match answers.iter().find(|answer| answer.outcome == Outcome::Forwarded) {

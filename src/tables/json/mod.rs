@@ -8,6 +8,8 @@ mod elements;
 mod group;
 mod pick;
 mod program;
+mod read;
+mod read_elements;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +23,7 @@ use serde_json::Value;
 use super::{Element, PickChain, Program, TABLE, TableState, text::by_container};
 use crate::model::Family;
 use elements::Entry;
+pub use read::{ListedChains, Listing, ListingError, read_nft_json};
 
 /// Why a ruleset could not be printed as JSON. Both are defects of this program; the user cannot mend them.
 #[derive(Debug, thiserror::Error)]
