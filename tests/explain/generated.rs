@@ -22,7 +22,8 @@ const CASES: u32 = 6;
 /// web-1 and web-3 run on node-1, web-2 and web-4 on node-2.
 const PODS: [(&str, u8, u8); 4] = [("web-1", 1, 11), ("web-2", 2, 11), ("web-3", 1, 12), ("web-4", 2, 12)];
 /// What a slice says of an endpoint: ready, serving, terminating.
-const STATES: [(bool, bool, bool); 5] =
+type State = (bool, bool, bool);
+const STATES: [State; 5] =
     [(true, true, false), (true, true, false), (false, false, false), (false, true, true), (false, false, true)];
 
 /// A Service without a selector, and its slices.
@@ -36,7 +37,7 @@ struct Generated {
     ranges: &'static str,
     protocol: &'static str,
     /// Each pod's state and zone hint; `None` is not in the slice
-    pods: Vec<Option<((bool, bool, bool), Option<&'static str>)>>,
+    pods: Vec<Option<(State, Option<&'static str>)>>,
 }
 
 fn service() -> impl Strategy<Value = Generated> {
