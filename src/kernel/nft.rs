@@ -184,13 +184,19 @@ mod tests {
 
     #[test]
     fn what_hangs_is_not_waited_for() {
-        for script in ["exec sleep 600", "sleep 20 & wait"] {
-            let mut pid = None;
-            let until = Instant::now() + Duration::from_millis(100);
-            let ended = feed("sh", &["-c", script], "", until, |child| pid = Some(child));
-            assert!(ended.unwrap_err().ends_with("did not end in time and was ended"), "{script}");
-            assert!(!std::path::Path::new(&format!("/proc/{}", pid.unwrap())).exists(), "{script}");
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("child");
+        let exists = |pid: &str| std::path::Path::new("/proc").join(pid).exists();
+        let mut pid = String::new();
+        // What it started has its pipes, and goes on.
+        let script = format!("sleep 600 & echo $! >{}; wait", file.display());
+        let until = Instant::now() + Duration::from_secs(1);
+        let ended = feed("sh", &["-c", &script], "", until, |child| pid = child.to_string());
+        assert!(ended.unwrap_err().ends_with("did not end in time and was ended"));
+        assert!(!exists(&pid));
+        let child = std::fs::read_to_string(file).unwrap();
+        assert!(exists(child.trim()), "its end was waited for");
+        Command::new("kill").arg(child.trim()).status().unwrap();
     }
 
     #[test]
