@@ -49,7 +49,8 @@ pub(super) fn list(
     attempt: &str,
 ) -> Result<String, KernelError> {
     if let Some(word) = words.iter().find(|word| !is_name(word)) {
-        let reason = format!("nft would not take {word:?} for one name but for words of its own language; it was not asked");
+        let reason =
+            format!("nft would not take {word:?} for one name but for words of its own language; it was not asked");
         return Err(KernelError::Failed { attempt: attempt.to_owned(), reason });
     }
     let output = feed("nft", &[options, words].concat(), "", until, |_| {});
@@ -165,10 +166,12 @@ mod tests {
         for name in ["filter", "kube-proxy", "_x", "cali.t-1", "a/b"] {
             assert!(is_name(name), "{name}");
         }
-        let others = ["", "x; add table ip pwned", "a b", "a\nb", "-f", "--file", "/etc/passwd", "7", "a;b", "a{", "a$b"];
+        let others =
+            ["", "x; add table ip pwned", "a b", "a\nb", "-f", "--file", "/etc/passwd", "7", "a;b", "a{", "a$b"];
         for other in others.into_iter().chain(["@a", "a*", "a#b", "a\"b", "a\\b", "ä"]) {
             assert!(!is_name(other), "{other}");
-            let refused = list(&[], &["list", "table", "ip", other], Instant::now(), "reading").unwrap_err().to_string();
+            let refused =
+                list(&[], &["list", "table", "ip", other], Instant::now(), "reading").unwrap_err().to_string();
             assert!(refused.contains("not take") && refused.contains(&format!("{other:?}")), "{refused}");
         }
     }
@@ -179,7 +182,10 @@ mod tests {
         let output = shell("tee /dev/stderr", &text, PATIENCE).unwrap();
         assert!(output.status.success());
         assert!(output.stdout == text.as_bytes() && output.stderr == text.as_bytes());
-        assert!(shell("exit 3", &text, PATIENCE).unwrap().stdout.is_empty(), "it does not read, and says so by its status");
+        assert!(
+            shell("exit 3", &text, PATIENCE).unwrap().stdout.is_empty(),
+            "it does not read, and says so by its status"
+        );
     }
 
     #[test]

@@ -82,10 +82,15 @@ impl Reader<'_> {
         undisturbed("listing tables", || {
             let mut found = Vec::new();
             let all = NetfilterProtoFamily::Unspec;
-            self.dump(NfTablesMessageType::GetTable, all, |_| {}, |family, attributes| {
-                let name = attributes.get(NFTA_TABLE_NAME).unwrap_or_default();
-                found.push((family, name.strip_suffix(&[0]).unwrap_or(name).to_owned()));
-            })?;
+            self.dump(
+                NfTablesMessageType::GetTable,
+                all,
+                |_| {},
+                |family, attributes| {
+                    let name = attributes.get(NFTA_TABLE_NAME).unwrap_or_default();
+                    found.push((family, name.strip_suffix(&[0]).unwrap_or(name).to_owned()));
+                },
+            )?;
             Ok(found)
         })
     }

@@ -41,7 +41,9 @@ pub(super) fn read(own_addresses: BTreeSet<IpAddr>, unread: &mut Vec<String>) ->
         // The words of rules; without them they are known by their handles.
         let text = || list("-a").unwrap_or_default();
         let read = list("-j").map_err(|error| error.to_string());
-        if let Err(reason) = read.and_then(|json| ruleset.add(&json, &text()).map_err(|why| format!("{attempt}: {why}"))) {
+        if let Err(reason) =
+            read.and_then(|json| ruleset.add(&json, &text()).map_err(|why| format!("{attempt}: {why}")))
+        {
             // nft quotes the words at fault on further lines.
             unread.push(reason.lines().next().unwrap_or_default().to_owned());
         }
