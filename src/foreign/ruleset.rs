@@ -7,11 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    Hook, compat,
-    expression::Sets,
-    statement::Statement,
-};
+use super::{Hook, compat, expression::Sets, statement::Statement};
 use crate::{listing, model::Family};
 
 /// How long a rule may be in what is told of it; sets on the spot can have thousands of elements.
