@@ -273,7 +273,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut gatherer = Gatherer::new(OWN, 1);
         begin(&mut gatherer, 1);
-        for _ in 0..2 * MOST_EVENTS {
+        for _ in 0..3 * MOST_EVENTS {
             gatherer.take(policy("firewall", "forward", 1));
         }
         let passage = gatherer.take(policy(OWN, INPUT, 1)).remove(0);
