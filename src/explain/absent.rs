@@ -30,8 +30,11 @@ pub(super) struct Absent<'a> {
 impl Absent<'_> {
     /// The first true cause.
     pub fn fault(&self) -> Fault {
-        let known =
-            self.unnamed_port().or_else(|| self.not_usable()).or_else(|| self.without_slices()).or_else(|| self.of_pods());
+        let known = self
+            .unnamed_port()
+            .or_else(|| self.not_usable())
+            .or_else(|| self.without_slices())
+            .or_else(|| self.of_pods());
         let known = known.or_else(|| self.of_slices());
         known.unwrap_or_else(|| self.nobody_made_them())
     }

@@ -135,7 +135,9 @@ fn scene(args: &ExplainArgs, config: &Config) -> anyhow::Result<Scene> {
     match (config.input.manifests.is_empty(), server) {
         (true, true) => cluster::scene(config),
         (true, false) => {
-            bail!("nothing to answer from: give manifests with -f, or have the API server asked: --live or --kubeconfig")
+            bail!(
+                "nothing to answer from: give manifests with -f, or have the API server asked: --live or --kubeconfig"
+            )
         }
         (false, _) => {
             let loaded = input::load(&config.input, &config.node, input::Allocating::ReadOnly);

@@ -78,8 +78,10 @@ fn others<'a>(known: impl Iterator<Item = &'a RememberedClient>, id: &ServiceId,
     if stale.is_empty() {
         return;
     }
-    let because =
-        format!("session affinity of Service {id} sends clients to endpoints that are not used any more: {}", list(&stale));
+    let because = format!(
+        "session affinity of Service {id} sends clients to endpoints that are not used any more: {}",
+        list(&stale)
+    );
     let remedy = "ask with --from for one of them; portolan get affinity shows all";
     report.remark(Fault::new(Stage::Affinity, Cause::StaleAffinity, because, remedy));
 }
