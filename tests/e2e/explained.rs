@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     chart::{self, NODE},
     cluster::command_in,
-    support::{Cluster, SHOP, TARGET_PORT, becomes, cluster_ip, frontend, is_served},
+    support::{Cluster, SHOP, TARGET_PORT, becomes, cluster_ip, comes_to, frontend, is_served},
 };
 
 const PODS: [(&str, u8); 3] = [("web-1", 1), ("web-2", 2), ("guest", 1)];
@@ -49,13 +49,13 @@ fn explain(cluster: &Cluster, arguments: &[&str]) -> Told {
     Told { code: output.status.code(), answer: serde_json::from_slice(&output.stdout).unwrap_or_default(), error }
 }
 
-/// Has the kernel of a node remember a client of a Service for an endpoint, whatever that is.
+/// Has the kernel of a node remember a client of a Service for another endpoint than it does, whatever that is.
 fn remember(node: &Namespace, client: IpAddr, endpoint: IpAddr) {
-    let map = format!("affinity-{SHOP}/sticky/tcp/tcp");
-    let text = format!(
-        "add element ip portolan {map}-address {{ {client} timeout 600s : {endpoint} }}\n\
-         add element ip portolan {map}-port {{ {client} timeout 600s : {TARGET_PORT} }}"
-    );
+    let of_port = |end: &str, value: String| {
+        let map = format!("element ip portolan affinity-{SHOP}/sticky/tcp/tcp-{end}");
+        format!("delete {map} {{ {client} }}\nadd {map} {{ {client} timeout 600s : {value} }}\n")
+    };
+    let text = of_port("address", endpoint.to_string()) + &of_port("port", TARGET_PORT.to_string());
     in_namespace(node, || nft::run(&text, false, "remember a client")).unwrap().unwrap();
 }
 
@@ -91,12 +91,20 @@ fn what_the_agents_container_can_say_of_a_service() {
     assert!(unknown.iter().any(|text| text.starts_with("Pods may not be listed (forbidden)")), "{:#}", told.answer);
 
     // A client that somebody pins to what is no endpoint does go there, and that is said.
-    let address = |pod| cluster.pod_address(pod, Family::V4);
-    remember(&node, address("guest"), address("web-1"));
+    let pinned = |to: IpAddr| {
+        remember(&node, cluster.pod_address("guest", Family::V4), to);
+        let told =
+            explain(&cluster, &["--from", &cluster.pod_address("guest", Family::V4).to_string(), "shop/sticky:80"]);
+        assert_eq!(told.answer["cause"], "stale-affinity", "{:#}{}", told.answer, told.error);
+        assert!(told.sentence().contains(&format!("{to}:{TARGET_PORT}")), "{}", told.sentence());
+        told
+    };
+    let told = pinned(cluster.pod_address("web-1", Family::V4));
     is_served(&guest, at(&sticky), &["web-1"]);
-    let told = explain(&cluster, &["--from", &address("guest").to_string(), "shop/sticky:80"]);
-    assert_eq!((told.code, &told.answer["cause"]), (Some(1), &json!("stale-affinity")), "{:#}", told.answer);
-    assert!(told.sentence().contains(&format!("{}:{TARGET_PORT}", address("web-1"))), "{}", told.sentence());
+    assert_eq!((told.code, &told.answer["verdict"]), (Some(0), &json!("works-but")), "{:#}", told.answer);
+    let told = pinned([10, 244, 1, 200].into());
+    comes_to(&guest, at(&sticky), &["silence", "unreachable"]);
+    assert_eq!((told.code, &told.answer["verdict"]), (Some(1), &json!("fails")), "{:#}", told.answer);
 
     let told = explain(&cluster, &["--node", "node-9", "shop/web:80"]);
     assert_eq!(told.code, Some(2), "{:#}", told.answer);

@@ -66,7 +66,8 @@ const SHOWN: [&str; 17] = [
 /// another node decides - the client's own, or that whose node port is dialled - it is told what that one does.
 ///
 /// With --live, on the node itself and as root, what the kernel holds is compared with what the objects ask for, and all is
-/// looked at that may come between: nothing is changed.
+/// looked at that may come between: nothing is changed. Without manifests the objects are those of the API server, which is
+/// reached as `portolan run` reaches it.
 ///
 /// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or something could not be read.
 #[derive(Args, Debug)]
