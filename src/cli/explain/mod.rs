@@ -106,6 +106,11 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut scene = scene(args, &config)?;
     check_node(args.options.names_node()?, &scene)?;
+    if args.live && scene.world.node.interface_addresses.is_empty() {
+        // Node ports do not answer on all of them, and somebody may have dialled another. Who may not read them is told so
+        // when the node is looked at.
+        scene.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
+    }
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
     question.resolution = names::resolve(&question, &config, &scene.objects, args.live)?;
     let decides = explain::deciding_node(&question, &scene);
