@@ -97,7 +97,8 @@ mod tests {
         assert!(report.programmed.is_some() && report.verified.is_none());
         assert!(request.starts_with("GET /status/services/shop/web HTTP/1.0\r\n"), "{request}");
 
-        let whole = r#"{"node":"node-1","version":"1","sourceStale":"2026-11-21T09:00:00Z","refused":{"a/b":"no room"}}"#;
+        let whole =
+            r#"{"node":"node-1","version":"1","sourceStale":"2026-11-21T09:00:00Z","refused":{"a/b":"no room"}}"#;
         let whole = asked(&format!("HTTP/1.1 200 OK\r\nX-Portolan: 1\r\n\r\n{whole}")).0.unwrap();
         assert!(whole.source_stale.is_some() && whole.refused.is_none());
 
