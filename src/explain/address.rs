@@ -181,6 +181,15 @@ impl Stray<'_> {
             owned.filter(|(f, _)| self.scene.is_here(f.address)).map(|(f, _)| f.to_string()).collect();
         instead.sort();
         let fault = match known {
+            Some((service, _)) if loopback => Fault::new(
+                Stage::Frontend,
+                Cause::Loopback,
+                format!(
+                    "{port} is the node port of Service {}, and node ports do not answer on loopback addresses such as {address}",
+                    service.id
+                ),
+                format!("dial an address of the node: {}", list(&instead)),
+            ),
             Some((service, _)) if !service.cluster_ips.iter().any(|ip| Family::of(*ip) == Family::of(address)) => {
                 let family = Family::of(address);
                 Fault::new(
@@ -195,15 +204,6 @@ impl Stray<'_> {
                 Cause::OtherProtocol,
                 format!("node port {port} of Service {} is for {}, not for {protocol}", service.id, own.protocol),
                 format!("dial {port}/{}", own.protocol),
-            ),
-            Some((service, _)) if loopback => Fault::new(
-                Stage::Frontend,
-                Cause::Loopback,
-                format!(
-                    "{port} is the node port of Service {}, and node ports do not answer on loopback addresses such as {address}",
-                    service.id
-                ),
-                format!("dial an address of the node: {}", list(&instead)),
             ),
             Some((service, _)) => Fault::new(
                 Stage::Frontend,

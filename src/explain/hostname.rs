@@ -59,7 +59,13 @@ impl Below<'_> {
             let remedy = "dial the Service's own name, or give the Pods a headless Service";
             return Fault::new(Stage::Name, Cause::NoSuchService, because, remedy);
         }
-        let hidden = self.endpoints().find(|endpoint| endpoint.hostname.as_deref() == Some(self.label));
+        // A ready endpoint without a host name may have its Pod's name.
+        let is_pod = |endpoint: &SliceEndpoint| {
+            let unready = endpoint.conditions.ready == Some(false) && endpoint.hostname.is_none();
+            unready && endpoint.target_ref.as_ref().is_some_and(|target| target.name == self.label)
+        };
+        let is_it = |endpoint: &&SliceEndpoint| endpoint.hostname.as_deref() == Some(self.label) || is_pod(endpoint);
+        let hidden = self.endpoints().find(is_it);
         if let Some(endpoint) = hidden {
             return self.not_ready(endpoint);
         }

@@ -140,7 +140,7 @@ fn mistyped(id: &ServiceId, text: &str, resolution: &Resolution, client: &Client
     match (&meant, near::node(absolute(text), scene)) {
         (Some(meant), _) if client.namespace.is_none() => {
             let because = format!(
-                "{} is no complete name, and {} has no search list of the cluster's: it asks for just that",
+                "{} is no complete name, and the client ({}) has no search list of the cluster's: it asks for just that",
                 resolution.name, client.label
             );
             let address = scene.world.services.get(meant).and_then(|service| service.cluster_ips.first());
@@ -204,7 +204,7 @@ fn unknown(resolution: &Resolution, scene: &Scene) -> Fault {
 /// That somebody asks for a name of the cluster whose resolver is not the cluster's.
 fn of_the_cluster(resolution: &Resolution, client: &Client) -> Fault {
     let because = format!(
-        "{} is a name that only the cluster's DNS knows, and the resolver of {} seldom asks that",
+        "{} is a name that only the cluster's DNS knows, and the resolver of the client ({}) seldom asks that",
         resolution.name, client.label
     );
     let remedy = match &resolution.answer {

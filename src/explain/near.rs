@@ -116,11 +116,11 @@ pub(super) fn meant(id: &ServiceId, scene: &Scene) -> Option<ServiceId> {
     known.or_else(|| namesakes(id, scene).into_iter().next()).or_else(|| service(id, scene))
 }
 
-/// What to do instead of dialling a port that is not there: the ports that are, as they were listed.
+/// What to do instead of dialling a port that is not there: the ports that are, as they were listed, perhaps with names.
 pub(super) fn dial_one(ports: &[String]) -> Option<String> {
     match ports {
         [] => None,
-        [only] => Some(format!("dial {only}")),
+        [only] => Some(format!("dial {}", only.rsplit(' ').next().unwrap_or(only))),
         _ => Some("dial one of these".to_owned()),
     }
 }
