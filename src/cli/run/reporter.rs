@@ -199,6 +199,9 @@ impl Reporter {
         });
         let exists = |id: &_| desired.world().services.contains_key(id);
         self.status.passed(services.collect(), exists, pass.verified());
+        if !pass.unapplied {
+            self.status.recovered();
+        }
     }
 
     fn tell_load_balancers(&mut self, keeper: &mut impl Keeper) {
