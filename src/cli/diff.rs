@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::{InputArgs, NodeArgs, input};
+use super::{ConfigFile, InputArgs, NodeArgs, input};
 use crate::{
     desired::Desired,
     kernel::{DataPlane, NetlinkDataPlane, observe},
@@ -29,6 +29,8 @@ pub struct DiffArgs {
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Print JSON
     #[arg(short, long, value_parser = ["json"])]
     output: Option<String>,
@@ -46,7 +48,8 @@ struct Line {
 }
 
 pub(super) fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let loaded = input::load(&args.input, &args.node, input::Allocating::ReadOnly)?;
+    let (input, node) = args.config.below(&args.input, &args.node)?;
+    let loaded = input::load(&input, &node, input::Allocating::ReadOnly)?;
     input::print_notices(&loaded.notices);
     let programs = Family::ALL.map(|family| Program::new(family, &loaded.settings));
     let mut kernel = NetlinkDataPlane::open()?;

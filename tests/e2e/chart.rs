@@ -60,7 +60,7 @@ impl Chart {
         let [config, corefile, names] =
             ["config.yaml", "coredns/Corefile", "names"].map(|file| folder.join(file).display().to_string());
         let moved = |argument: &str| {
-            let argument = argument.replace("$(NODE_NAME)", node).replace(CONFIG, &config);
+            let argument = argument.replace("$(PORTOLAN_NODE)", node).replace(CONFIG, &config);
             argument.replace(COREFILE, &corefile).replace(NAMES, &names)
         };
         let moved: Vec<String> = arguments.map(moved).collect();
