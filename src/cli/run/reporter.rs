@@ -16,6 +16,7 @@ use crate::{
     events::{Events, Reason},
     health::Health,
     http::{Ask, HealthChecks, Picture},
+    kernel::observe,
     metrics::{Metrics, RefreshRequests, Stage, SyncTimes},
     model::{Notice, Severity},
     reconcile::{Changed, Keeper, Observer, Pass},
@@ -117,6 +118,10 @@ impl Observer for Reporter {
         self.read_counters(keeper);
         self.metrics.contents(keeper.contents());
         self.metrics.reports(keeper.desired().reports());
+        // Where the kernel tracks nothing there is nothing to tell.
+        if let Ok((entries, limit)) = observe::tracked() {
+            self.metrics.tracked(entries, limit);
+        }
         if let Some(asking) = self.asking.take() {
             // A scrape that gave up waiting gets the new values the next time.
             let _ = asking.send(());
