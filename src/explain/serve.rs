@@ -252,7 +252,9 @@ impl Way<'_> {
         let masked = |target: &&Target| is_hidden(**target, sender, hidden, self.port, node);
         let all_hidden = !targets.is_empty() && targets.iter().all(|target| masked(&target));
         let text = match hidden {
-            Some(why) => format!("the endpoint sees this node's address in place of the client's: {}", reason(why)),
+            Some(why) => {
+                format!("the client's address is hidden, the endpoint sees this node's in its place: {}", reason(why))
+            }
             None => "the endpoint sees the client's own address".to_owned(),
         };
         report.note(Stage::Masquerade, text.clone());

@@ -96,8 +96,13 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     if config.input.manifests.is_empty() {
         bail!("nothing to answer from: give manifests with -f");
     }
-    let loaded =
+    let mut loaded =
         input::load(&config.input, &config.node, input::Allocating::ReadOnly).context("nothing to answer from")?;
+    if args.live && loaded.world.node.interface_addresses.is_empty() {
+        // Node ports do not answer on all of them, and somebody may have dialled another. Who may not read them is told so
+        // when the node is looked at.
+        loaded.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
+    }
     let mut scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
     question.resolution = names::resolve(&question, &config, &scene.objects, args.live)?;
