@@ -28,11 +28,11 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct ApplyArgs {
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {

@@ -18,7 +18,8 @@ pub fn node_name(node: &NodeArgs) -> String {
     node.node.clone().or_else(host_name).unwrap_or_default().trim().to_lowercase()
 }
 
-/// Where a file with these options is: that of `portolan run`, so that a command judges by the agent's settings.
+/// Where a file with these options is: that of `portolan run`, so that a command judges by the agent's settings. It stands
+/// before the options among a command's arguments, because they are taken out of what was given when they are read.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     path: Option<PathBuf>,
@@ -46,6 +47,7 @@ impl Args for ConfigFile {
 
 impl FromArgMatches for ConfigFile {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        debug_assert!(matches.contains_id("state_dir"), "ConfigFile stands before the options");
         Ok(Self { path: matches.get_one("config").cloned(), given: config::given(matches) })
     }
 

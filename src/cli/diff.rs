@@ -26,11 +26,11 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct DiffArgs {
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
-    #[command(flatten)]
-    config: ConfigFile,
     /// Print JSON
     #[arg(short, long, value_parser = ["json"])]
     output: Option<String>,

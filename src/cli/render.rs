@@ -27,11 +27,11 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct RenderArgs {
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
-    #[command(flatten)]
-    config: ConfigFile,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Nft)]
     output: Format,

@@ -56,11 +56,11 @@ pub struct TopArgs {
     #[command(flatten)]
     selected: Selected,
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -59,11 +59,11 @@ pub struct PlanArgs {
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
