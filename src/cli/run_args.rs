@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::node_name;
+use super::{node_name, read_config};
 use crate::config::{self, Config, Entry, Warning};
 
 const EXAMPLES: &str = "\
@@ -84,6 +84,14 @@ impl RunArgs {
         Ok((config, warnings))
     }
 
+    /// Whether somebody gave the node's name, so that it is not the host's.
+    ///
+    /// # Errors
+    /// Those of [`RunArgs::config`].
+    pub fn names_node(&self) -> anyhow::Result<bool> {
+        Ok(self.as_given()?.0.node.node.is_some())
+    }
+
     /// These flags, and another one, which counts more than any place where it may stand.
     pub fn with(&self, flag: &str, value: &str) -> Self {
         let mut args = self.clone();
@@ -107,9 +115,7 @@ impl RunArgs {
     fn as_given(&self) -> anyhow::Result<(Config, Vec<Warning>)> {
         let (mut entries, mut warnings) = (Vec::new(), Vec::new());
         if let Some(path) = &self.config_file {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read the configuration from {}", path.display()))?;
-            (entries, warnings) = config::read_file(&text, &path.display().to_string())?;
+            (entries, warnings) = read_config(path)?;
         }
         let (config, more) = config::resolve(entries, self.given.clone())?;
         warnings.extend(more);

@@ -172,7 +172,7 @@ impl Stray<'_> {
         let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let known = ports.filter(|(service, _)| service.proxied).find(|(_, own)| own.node_port == Some(port));
         // A node has more addresses than its object: who dials a node port elsewhere probably means one of those.
-        let meant = known.is_some() && self.scene.pod_at(address).is_none();
+        let meant = known.is_some() && self.scene.pod_name_at(address).is_none();
         if !here && !meant && self.scene.node_at(address).is_none() {
             return false;
         }
@@ -286,10 +286,10 @@ impl Stray<'_> {
     /// A pod's own address.
     fn at_pod(&self, report: &mut Report) -> bool {
         let Frontend { address, port, protocol } = self.frontend;
-        let Some(pod) = self.scene.pod_at(address) else { return self.at_endpoint(report) };
-        let whole = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
+        let Some(whole) = self.scene.pod_name_at(address) else { return self.at_endpoint(report) };
         report.note(Stage::Frontend, format!("{address} is the address of {whole}: no Service is involved"));
-        if let Some(others) = declares_others(pod, port, protocol) {
+        let others = self.scene.pod_at(address).and_then(|pod| declares_others(pod, port, protocol));
+        if let Some(others) = others {
             let because = format!("probably nobody listens on {}: {others}", self.frontend);
             let remedy = "dial a port that the Pod listens on, or declare this one";
             let fault = Fault::new(Stage::Endpoint, Cause::TargetPortNotDeclared, because, remedy);
@@ -356,7 +356,6 @@ impl Stray<'_> {
             let because = format!(
                 "no Service has the address {address}; Service {id}, which has port {port}, waits for a load-balancer address: {reason}"
             );
-            let remedy = "install a load balancer provider, or give --load-balancer-pool";
             report.breaks(fault(Cause::AddressPending, because, remedy), Outcome::Passed);
             return;
         }
@@ -404,5 +403,7 @@ pub(super) fn service_network(address: IpAddr, scene: &Scene) -> Option<(IpNet, 
     if let Some(network) = known.iter().find(|network| network.contains(&address)) {
         return Some((*network, true));
     }
-    default_service_cidr().filter(|network| known.is_empty() && network.contains(&address)).map(|net| (net, false))
+    // An API server has its own, and tells of it if it may.
+    let unsaid = known.is_empty() && scene.api.is_none();
+    default_service_cidr().filter(|network| unsaid && network.contains(&address)).map(|network| (network, false))
 }

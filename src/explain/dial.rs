@@ -32,13 +32,13 @@ pub(super) fn dial(
     let is_node_port = |number: u16| port.node_port == Some(number) && port.port != number;
     let by_node_port = matches!(question.dialled.port, Some(PortRef::Number(number)) if is_node_port(number));
     let raw = scene.service(&service.id);
-    let pending = raw.and_then(|raw| crate::controlplane::pending_reason(raw, &scene.options));
-    if let (Role::Outside, Some(reason), false) = (client.role, pending, by_node_port) {
+    let pending = raw.and_then(|raw| scene.pending(raw));
+    if let (Role::Outside, Some((reason, remedy)), false) = (client.role, pending, by_node_port) {
         let because = format!("the external address of Service {} is pending: {reason}", service.id);
         let node_port = own.iter().find(|own| own.kind == FrontendKind::NodePort);
         let meanwhile =
             node_port.map(|own| format!("; meanwhile {} is its node port", own.frontend)).unwrap_or_default();
-        let remedy = format!("install a load balancer provider, or give --load-balancer-pool{meanwhile}");
+        let remedy = format!("{remedy}{meanwhile}");
         report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::NoAddress);
         return;
     }

@@ -102,7 +102,7 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
         .collect();
     if !refused.is_empty() {
         let because = format!("Service {id} is refused: {}", list(&refused));
-        report.breaks(Fault::new(Stage::Service, Cause::Invalid, because, "correct the manifest"), Outcome::NoAddress);
+        report.breaks(Fault::new(Stage::Service, Cause::Invalid, because, "correct the object"), Outcome::NoAddress);
         return;
     }
     let namesakes: Vec<String> = near::namesakes(id, scene).iter().map(ToString::to_string).collect();

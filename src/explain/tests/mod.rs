@@ -1,4 +1,5 @@
 mod addresses;
+mod api;
 mod live;
 mod names;
 mod objects;
