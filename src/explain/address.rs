@@ -150,12 +150,12 @@ impl Stray<'_> {
                 return true;
             }
             if raw.spec.load_balancer_ip.as_ref().is_some_and(is_it) {
-                let reason = crate::controlplane::pending_reason(raw, &self.scene.options)
-                    .unwrap_or_else(|| "status.loadBalancer does not name it".to_owned());
+                let otherwise =
+                    || ("status.loadBalancer does not name it".to_owned(), "see its load balancer provider");
+                let (reason, remedy) = self.scene.pending(raw).unwrap_or_else(otherwise);
                 let because = format!(
                     "{address} is what Service {id} asks for as loadBalancerIP, and it does not have it: {reason}"
                 );
-                let remedy = "install a load balancer provider, or give --load-balancer-pool";
                 report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::Passed);
                 return true;
             }
@@ -347,11 +347,9 @@ impl Stray<'_> {
             return;
         }
         let of_port = |service: &objects::Service| service.spec.ports.iter().any(|own| own.port == i32::from(port));
-        let pending =
-            self.scene.services().filter(|service| of_port(service)).find_map(|service| {
-                Some((service, crate::controlplane::pending_reason(service, &self.scene.options)?))
-            });
-        if let Some((service, reason)) = pending {
+        let mut waiting = self.scene.services().filter(|service| of_port(service));
+        let pending = waiting.find_map(|service| Some((service, self.scene.pending(service)?)));
+        if let Some((service, (reason, remedy))) = pending {
             let id = ServiceId::new(service.metadata.namespace(), &service.metadata.name);
             let because = format!(
                 "no Service has the address {address}; Service {id}, which has port {port}, waits for a load-balancer address: {reason}"
