@@ -36,6 +36,7 @@ pub(super) struct Report {
     steps: Vec<Step>,
     broken: Vec<Fault>,
     remarks: Vec<Fault>,
+    unsure: Vec<String>,
     /// What is said of it if it works
     pub works: String,
     pub prediction: Prediction,
@@ -45,7 +46,15 @@ impl Report {
     pub fn new(question: String) -> Self {
         let endpoints = Default::default();
         let prediction = Prediction { outcome: Outcome::NoAddress, frontend: None, endpoints, hidden: false };
-        Self { question, steps: Vec::new(), broken: Vec::new(), remarks: Vec::new(), works: String::new(), prediction }
+        Self {
+            question,
+            steps: Vec::new(),
+            broken: Vec::new(),
+            remarks: Vec::new(),
+            unsure: Vec::new(),
+            works: String::new(),
+            prediction,
+        }
     }
 
     pub fn step(&mut self, stage: Stage, mark: Mark, text: impl Into<String>) {
@@ -77,6 +86,21 @@ impl Report {
         self.remarks.push(fault);
     }
 
+    /// Takes over what was found on a way that was tried aside.
+    pub fn absorb(&mut self, other: Report) {
+        self.steps.extend(other.steps);
+        self.broken.extend(other.broken);
+        self.remarks.extend(other.remarks);
+        self.unsure.extend(other.unsure);
+        self.works = other.works;
+        self.prediction = other.prediction;
+    }
+
+    /// What could not be found out, and might break it: the sentence says so, and blames nobody.
+    pub fn unsure(&mut self, what: impl Into<String>) {
+        self.unsure.push(what.into());
+    }
+
     /// What breaks it first.
     pub fn into_first(mut self) -> Option<Fault> {
         self.broken.sort_by_key(|fault| fault.stage);
@@ -93,6 +117,7 @@ impl Report {
         self.broken.sort_by_key(|fault| fault.stage);
         // That nobody looks after it matters less than what it came to.
         self.remarks.sort_by_key(|fault| (fault.cause == Cause::AgentDead, fault.stage));
+        let unsure: String = self.unsure.iter().map(|what| format!("; not known is {what}")).collect();
         let (verdict, cause, sentence) = match (self.broken.first(), self.remarks.first()) {
             (Some(fault), _) => (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text())),
             (None, Some(fault)) => {
@@ -101,10 +126,10 @@ impl Report {
                     0 => String::new(),
                     more => format!("; and {more} more to know, above"),
                 };
-                let sentence = format!("works, but {}{more}", all.join("; also, "));
+                let sentence = format!("works, but {}{more}{unsure}", all.join("; also, "));
                 (Verdict::WorksBut, Some(fault.cause), sentence)
             }
-            (None, None) => (Verdict::Works, None, format!("works: {}", self.works)),
+            (None, None) => (Verdict::Works, None, format!("works: {}{unsure}", self.works)),
         };
         Explanation {
             question: self.question,

@@ -28,7 +28,7 @@ pub struct Observed {
     /// The node around our tables
     pub surroundings: Seen<Surroundings>,
     /// What the running agent says of itself
-    pub agent: Seen<AgentReport>,
+    pub agent: Result<AgentReport, Silence>,
 }
 
 /// What the kernel holds in our tables, as against what is wanted.
@@ -63,6 +63,8 @@ pub enum ProgramState {
     Missing,
     /// Another version, or other settings
     Other,
+    /// Somebody gave the table the flag `dormant`: no packet meets it
+    Dormant,
     /// Somebody edited it: chains that are not as written, and what does not belong into it, as `ip chain internal`
     Damaged(Vec<String>),
 }
@@ -142,8 +144,10 @@ pub struct Surroundings {
     pub foreign: foreign::Ruleset,
     /// A kube-proxy that lives on this node, or whose rules are still there, and how it was recognised
     pub kube_proxy: Option<String>,
-    /// Routes and tables that could not be read: what was attempted and the reason
+    /// Addresses and routes that could not be read: what was attempted and the reason
     pub unread: Vec<String>,
+    /// The same of the tables of others. One that is named here may do anything to the packet.
+    pub unread_tables: Vec<String>,
 }
 
 /// What the kernel's routing says of an address.
@@ -160,6 +164,17 @@ pub enum Route {
     },
     /// Nowhere: `unreachable`, `prohibited`, `blackhole`, or `no route`
     None(String),
+}
+
+/// An agent that was not heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// What was attempted and the reason, without a full stop
+    pub why: String,
+    /// By its settings it serves no metrics, where it would tell of itself: silence means nothing
+    pub mute: bool,
+    /// Nobody in the network namespace listens for changes of nftables, as a running agent does
+    pub gone: bool,
 }
 
 /// What a running agent says of itself, in as far as it concerns one Service.

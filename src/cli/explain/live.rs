@@ -9,7 +9,7 @@ use crate::{
     explain::{Explanation, Question, Scene, Source},
     kernel::{NetlinkDataPlane, observe},
     model::Frontend,
-    observed::{Observed, Programmed, Seen},
+    observed::{AgentReport, Observed, Programmed, Seen, Silence},
 };
 
 /// Looks at everything that the answer depends on. Nothing is changed, and what cannot be seen is missing alone.
@@ -25,8 +25,19 @@ pub fn observe(offline: &Explanation, question: &Question, scene: &Scene, config
         programmed: programmed(scene, owner.as_ref()),
         connections: observe::connections(&frontends),
         surroundings: observe::surroundings(&addresses),
-        agent: observe::agent(config.serving.metrics().unwrap_or(AGENT), owner.as_ref()),
+        agent: agent(config, owner.as_ref()),
     }
+}
+
+/// Asks the agent, where these settings have it answer; by default one with manifests answers nowhere.
+fn agent(config: &Config, owner: Option<&crate::model::ServiceId>) -> Result<AgentReport, Silence> {
+    let address = config.serving.metrics();
+    let gone = observe::nobody_follows_changes;
+    observe::agent(address.unwrap_or(AGENT), owner).map_err(|why| Silence {
+        why,
+        mute: address.is_none(),
+        gone: gone(),
+    })
 }
 
 fn programmed(scene: &Scene, owner: Option<&crate::model::ServiceId>) -> Seen<Programmed> {

@@ -17,7 +17,10 @@ use crate::{
 pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
     let surroundings = match &sight.observed.surroundings {
         Ok(surroundings) => surroundings,
-        Err(why) => return unseen(report, Stage::Node, "forwarding, routes and rules of others", why),
+        Err(why) => {
+            report.unsure("whether the node passes the packet on, and whether a rule of another table stops it");
+            return unseen(report, Stage::Node, "forwarding, routes and rules of others", why);
+        }
     };
     for unread in &surroundings.unread {
         report.step(Stage::Node, Mark::Unknown, unread.clone());

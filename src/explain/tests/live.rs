@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::{BASE, Cause, Verdict, ask_live, assert_told};
 use crate::{
     explain::{Mark, Outcome, Stage},
+    foreign,
     model::{Family, Frontend, Protocol, Target},
     observed::{
         AgentReport, Connection, Connections, ListName, Observed, ProgramState, Programmed, RememberedClient, Route,
-        Surroundings,
+        Silence, Surroundings,
     },
     tables::Difference,
 };
@@ -61,7 +62,11 @@ fn differing(all: &[(&str, bool)]) -> Observed {
 }
 
 fn dead(observed: Observed) -> Observed {
-    Observed { agent: Err("nobody listens there".to_owned()), ..observed }
+    silent(observed, false, true)
+}
+
+fn silent(observed: Observed, mute: bool, gone: bool) -> Observed {
+    Observed { agent: Err(Silence { why: "nobody listens there".to_owned(), mute, gone }), ..observed }
 }
 
 #[test]
@@ -81,6 +86,72 @@ fn what_cannot_be_seen_is_said_and_claims_nothing() {
     let told = ask_live(BASE, &blind);
     assert_told("blind", &told, Verdict::Works, None, &[]);
     assert_eq!(told.steps.iter().filter(|step| step.mark == Mark::Unknown).count(), 3);
+    assert!(told.sentence.contains("not known is whether the node passes the packet on"), "{}", told.sentence);
+}
+
+#[test]
+fn tables_that_were_not_read_are_not_said_to_be_harmless() {
+    let unread = surroundings(|s| s.unread_tables = vec!["reading table ip filter: nft took too long".to_owned()]);
+    let told = ask_live(BASE, &unread);
+    assert_told("unread", &told, Verdict::Works, None, &["not known is whether a rule of another table stops"]);
+    let foreign: Vec<_> = told.steps.iter().filter(|step| step.stage == Stage::Foreign).collect();
+    assert_eq!(foreign.iter().map(|step| step.mark).collect::<Vec<_>>(), [Mark::Unknown]);
+    assert!(foreign[0].text.contains("table ip filter"));
+    let told = ask_live(BASE, &surroundings(|s| s.unread = vec!["asking for the route to 10.0.0.1: no".to_owned()]));
+    assert!(told.steps.iter().any(|step| step.stage == Stage::Foreign && step.mark == Mark::Good));
+    assert!(!told.sentence.contains("not known"), "{}", told.sentence);
+}
+
+/// A table of others with so many rules that may drop a packet, depending on the client's port.
+fn doubtful_rules(count: u16) -> foreign::Ruleset {
+    let head = r#""family":"ip","table":"t","chain":"f""#;
+    let rules = (1..=count).map(|port| {
+        let left = r#"{"payload":{"protocol":"tcp","field":"sport"}}"#;
+        let expressions = format!(r#"{{"match":{{"op":"==","left":{left},"right":{port}}}}},{{"drop":null}}"#);
+        format!(r#",{{"rule":{{{head},"handle":{port},"expr":[{expressions}]}}}}"#)
+    });
+    let chain = r#""family":"ip","table":"t","name":"f","hook":"forward","type":"filter","prio":0,"policy":"accept""#;
+    let rules: String = rules.collect();
+    let mut ruleset = foreign::Ruleset::default();
+    let table = r#"{"table":{"family":"ip","name":"t"}}"#;
+    ruleset.add(&format!(r#"{{"nftables":[{table},{{"chain":{{{chain}}}}}{rules}]}}"#), "").unwrap();
+    ruleset
+}
+
+#[test]
+fn of_many_rules_that_may_matter_a_few_are_named() {
+    let told = ask_live(BASE, &surroundings(|s| s.foreign = doubtful_rules(3000)));
+    assert_told("many", &told, Verdict::Works, None, &[]);
+    let said: Vec<_> = told.steps.iter().filter(|step| step.stage == Stage::Foreign).collect();
+    assert_eq!(said.len(), 11);
+    assert!(said.iter().all(|step| step.mark == Mark::Unknown));
+    assert_eq!(said[10].text, "and 2990 more rules may");
+}
+
+#[test]
+fn an_agent_that_is_not_heard_is_blamed_only_if_something_else_says_that_it_is_gone() {
+    let cases = [
+        (false, true, Verdict::WorksBut, Some(Cause::AgentDead), Mark::Warning, "does not run on node-1"),
+        (true, true, Verdict::WorksBut, Some(Cause::AgentDead), Mark::Warning, "does not run on node-1"),
+        (true, false, Verdict::Works, None, Mark::Unknown, "serves no metrics"),
+        (false, false, Verdict::Works, None, Mark::Note, "--metrics-bind-address"),
+    ];
+    for (mute, gone, verdict, cause, mark, words) in cases {
+        let told = ask_live(BASE, &silent(healthy(), mute, gone));
+        assert_told(words, &told, verdict, cause, &[]);
+        let said: Vec<_> = told.steps.iter().filter(|step| step.stage == Stage::Agent).collect();
+        assert_eq!(said.iter().map(|step| step.mark).collect::<Vec<_>>(), [mark], "{said:?}");
+        assert!(said[0].text.contains(words), "{said:?}");
+    }
+    let left = [("endpoint 10.244.9.9:8080", false)];
+    let told = ask_live(BASE, &silent(differing(&left), true, false));
+    assert_told(
+        "behind",
+        &told,
+        Verdict::WorksBut,
+        Some(Cause::AgentDead),
+        &["is behind on node-1, if it runs at all"],
+    );
 }
 
 #[test]
@@ -92,6 +163,7 @@ fn the_program() {
     let cases = [
         ("missing", with(ProgramState::Missing), fails(Cause::NotProgrammed), "ip portolan"),
         ("missing, and nobody there", dead(with(ProgramState::Missing)), fails(Cause::NotProgrammed), "ip portolan"),
+        ("asleep", with(ProgramState::Dormant), fails(Cause::ProgramEdited), "dormant"),
         ("old", with(ProgramState::Other), but(Cause::KernelDiffers), "version"),
         ("on the way", damaged("ip chain internal"), fails(Cause::ProgramEdited), "ip chain internal"),
         ("not on the way", damaged("ip chain external-local"), but(Cause::ProgramEdited), "external-local"),
@@ -150,8 +222,11 @@ fn rows_of_the_past() {
 #[test]
 fn tracked_connections() {
     let full =
-        Observed { connections: Ok(Connections { count: 999, max: 1000, ..Connections::default() }), ..healthy() };
-    let told = ask_live(BASE, &full);
+        |count| Observed { connections: Ok(Connections { count, max: 1000, ..Connections::default() }), ..healthy() };
+    assert_told("room", &ask_live(BASE, &full(989)), Verdict::Works, None, &[]);
+    let told = ask_live(BASE, &full(999));
+    assert_told("nearly full", &told, Verdict::WorksBut, Some(Cause::ConnectionTableFull), &["nearly full, 999"]);
+    let told = ask_live(BASE, &full(1000));
     assert_told("full", &told, Verdict::Fails, Some(Cause::ConnectionTableFull), &["nf_conntrack_max"]);
 
     let udp = BASE

@@ -22,20 +22,22 @@ const IPV6_FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
 /// Reads the node's forwarding settings, its addresses, the routes to `destinations` and all tables that are not ours, in
 /// the calling thread's network namespace. Changes nothing. What cannot be read is said in [`Surroundings::unread`] and
-/// costs nothing else; asking `nft` takes seconds at most.
+/// [`Surroundings::unread_tables`], and costs nothing else; asking `nft` takes seconds at most.
 ///
 /// # Errors
 /// Nobody can be asked about addresses and routes: there is no routing netlink socket.
 pub fn surroundings(destinations: &BTreeSet<IpAddr>) -> Seen<Surroundings> {
     // A thread of its own, because the caller may be within a runtime. It is in the same network namespace.
     let looked = thread::scope(|scope| scope.spawn(|| routes::look(destinations)).join());
-    let (own_addresses, routes, mut unread) =
+    let (own_addresses, routes, unread) =
         looked.map_err(|_| "reading addresses and routes: the thread that did it failed".to_owned())??;
     let forwarding = [(Family::V4, IPV4_FORWARDING), (Family::V6, IPV6_FORWARDING)];
     let forwarding = forwarding.into_iter().filter_map(|(family, file)| Some((family, switched_on(file)?)));
     let forwarding: BTreeMap<Family, bool> = forwarding.collect();
-    let foreign = tables::read(own_addresses.clone(), &mut unread);
-    Ok(Surroundings { forwarding, own_addresses, routes, foreign, kube_proxy: kube_proxy(), unread })
+    let mut unread_tables = Vec::new();
+    let foreign = tables::read(own_addresses.clone(), &mut unread_tables);
+    let kube_proxy = kube_proxy();
+    Ok(Surroundings { forwarding, own_addresses, routes, foreign, kube_proxy, unread, unread_tables })
 }
 
 /// A family that is switched off has no such file. The kernel shows each thread the files of its own namespace.
