@@ -7,10 +7,14 @@ mod show;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Arg, Args, ValueEnum};
+use clap::{Arg, Args};
 use tracing::warn;
 
-use super::{NodeArgs, RunArgs, input, resolve, table};
+use super::{
+    NodeArgs, RunArgs, input,
+    resolve::{self, Format},
+    table,
+};
 use crate::{
     config::Config,
     explain::{self, Dialled, Question, Scene, Source, Verdict},
@@ -78,21 +82,12 @@ pub struct ExplainArgs {
     options: RunArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line a step, and the sentence
-    Text,
-    /// JSON
-    Json,
-}
-
 fn shown(arg: Arg) -> Arg {
     resolve::one_path(arg, &SHOWN, &["target", "from", "live", "output"])
 }
 
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (config, warnings) = args.options.with("dns", "central").config()?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let config = args.options.of_answers()?;
     if config.input.manifests.is_empty() {
         bail!("nothing to answer from: give manifests with -f");
     }
