@@ -3,18 +3,20 @@
 mod show;
 mod sides;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{Arg, Args, ValueEnum};
+use tracing::{info, warn};
 
 use super::{InputArgs, NodeArgs, input, node_name, table};
 use crate::{
-    kernel::{DataPlane, NetlinkDataPlane},
+    kernel::{DataPlane, NetlinkDataPlane, observe},
     model::{Family, Severity},
+    observed::ProgramState,
     plan::{Impact, NewSide, OldSide, Plan, ProgramText, compare_node, name_changes},
     source::{allocations::AllocationStore, manifests::STDIN},
-    tables::Program,
+    tables::{Program, TABLE, TableState},
 };
 use sides::{Cluster, Given, Nodes};
 
@@ -201,17 +203,20 @@ fn old_side(
 }
 
 /// What the kernel holds. With the programs that it is to get, it is also asked whether somebody edited the same.
-fn live(programs: Option<&[Program]>) -> anyhow::Result<(crate::tables::TableState, ProgramText)> {
+fn live(programs: Option<&[Program]>) -> anyhow::Result<(TableState, ProgramText)> {
     let mut kernel = NetlinkDataPlane::open()?;
     let state = kernel.dump()?;
-    let current = |program: &Program| state.programs.get(&program.family) == Some(&program.fingerprint);
-    let damaged = match programs.filter(|programs| programs.iter().all(current)) {
-        Some(programs) => !state.strangers.is_empty() || !kernel.damaged_chains(programs)?.is_empty(),
-        None => false,
-    };
+    let found = programs.map(|programs| observe::programs(&mut kernel, programs, &state)).transpose()?;
+    if found.as_ref().is_some_and(|found| found.len() < Family::ALL.len()) {
+        warn!(
+            "whether somebody edited the chains of table {TABLE} was not compared, so the plan says nothing of that: it \
+             takes CAP_SYS_ADMIN; run it as root"
+        );
+    }
+    let damaged = found.iter().flat_map(BTreeMap::values).any(|state| matches!(state, ProgramState::Damaged(_)));
     let program = ProgramText::found(state.programs.clone(), damaged);
     if state.programs.is_empty() {
-        tracing::info!("this kernel holds no table {}: all is new", crate::tables::TABLE);
+        info!("this kernel holds no table {TABLE}: all is new");
     }
     Ok((state, program))
 }
