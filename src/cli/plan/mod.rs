@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 use clap::{Arg, Args, ValueEnum};
 use tracing::{info, warn};
 
-use super::{InputArgs, NodeArgs, input, node_name, table};
+use super::{InputArgs, NodeArgs, node_name, table};
 use crate::{
     kernel::{DataPlane, NetlinkDataPlane, observe},
     model::{Family, Severity},
     observed::ProgramState,
-    plan::{Impact, NewSide, OldSide, Plan, ProgramText, compare_node, name_changes},
+    plan::{Gathered, Impact, NewSide, OldSide, Plan, ProgramText, compare_node, name_changes},
     source::{allocations::AllocationStore, manifests::STDIN},
     tables::{Program, TABLE, TableState},
 };
@@ -133,20 +133,26 @@ fn plan(args: &PlanArgs, old: &Side, new: &Side) -> anyhow::Result<Plan> {
     for cluster in [old, new].into_iter().filter_map(Given::cluster) {
         told.notices(&cluster.notices);
     }
-    let mut differences = Vec::new();
-    for name in &nodes.both {
-        let (new_side, programs) = new_side(args, new, name, &mut told)?;
-        let old_side = old_side(args, old, name, programs.as_deref(), &mut told)?;
-        differences.push((name.clone(), compare_node(old_side, new_side)));
+    let mut gathered = Gathered::default();
+    for alike in nodes.alike(args, old, new, &mut told)? {
+        let mut left = alike.as_slice();
+        while let Some(node) = left.first() {
+            let (new_side, programs) = new_side(args, new, &node.name, &mut told)?;
+            let old_side = old_side(args, old, &node.name, programs.as_deref(), &mut told)?;
+            let difference = compare_node(old_side, new_side);
+            let (same, others) = left.split_at(if difference.tells_of(node) { 1 } else { left.len() });
+            gathered.take(same.iter().map(|node| &*node.name), difference);
+            left = others;
+        }
     }
     let names = match (old.cluster(), new.cluster()) {
-        (Some(old), Some(new)) => name_changes(&old.names()?, &new.names()?),
+        (Some(old), Some(new)) => name_changes(&old.names(), &new.names()),
         _ => Default::default(),
     };
     let mut refused = new.cluster().map(|cluster| cluster.notices.clone()).unwrap_or_default();
     refused.retain(|notice| notice.severity == Severity::Refused);
     let kept = new.cluster().map(Cluster::refused_services).unwrap_or_default();
-    Ok(Plan::new(differences, (&nodes.joining, &nodes.leaving), names, &refused, &kept))
+    Ok(Plan::new(gathered, (&nodes.joining, &nodes.leaving), names, &refused, &kept))
 }
 
 /// The new side on a node, and its programs if it has any of this version.
@@ -219,24 +225,4 @@ fn live(programs: Option<&[Program]>) -> anyhow::Result<(TableState, ProgramText
         info!("this kernel holds no table {TABLE}: all is new");
     }
     Ok((state, program))
-}
-
-impl Cluster {
-    /// What a node makes of the objects.
-    fn view(&self, name: &str, args: &PlanArgs, told: &mut sides::Told) -> anyhow::Result<input::NodeView> {
-        let own = node_name(&args.node);
-        let view = input::node_view(name, &self.objects, &args.input.service_cidr, &args.node, |node| {
-            // Of another node nothing is known but what its object says.
-            if node.name.as_ref() == own || node.addresses.is_empty() {
-                return input::interface_addresses().context("cannot list the addresses of the interfaces");
-            }
-            Ok(node.addresses.clone())
-        })?;
-        told.warnings(&view.warnings);
-        told.notices(&view.notices);
-        if view.world.services.is_empty() && self.objects.is_empty() {
-            bail!("{} hold no object that Portolan reads; check the path", self.paths);
-        }
-        Ok(view)
-    }
 }
