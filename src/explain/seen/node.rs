@@ -67,6 +67,7 @@ fn forwarding(sight: &Sight<'_>, surroundings: &Surroundings, report: &mut Repor
                 report.breaks(fault, Outcome::Dropped);
             } else {
                 report.remark(fault);
+                report.prediction.endpoints.retain(|target| !passed_on.contains(target));
             }
         }
     }
@@ -74,10 +75,13 @@ fn forwarding(sight: &Sight<'_>, surroundings: &Surroundings, report: &mut Repor
 
 fn routes(surroundings: &Surroundings, report: &mut Report) {
     let endpoints = report.prediction.endpoints.clone();
-    let (mut lost, mut known) = (Vec::new(), BTreeSet::new());
+    let (mut lost, mut reached, mut known) = (Vec::new(), endpoints.clone(), BTreeSet::new());
     for target in &endpoints {
         match surroundings.routes.get(&target.address) {
-            Some(Route::None(why)) => lost.push(format!("{} ({why})", target.address)),
+            Some(Route::None(why)) => {
+                lost.push(format!("{} ({why})", target.address));
+                reached.remove(target);
+            }
             Some(Route::Here) => drop(known.insert(format!("{} is this node's own", target.address))),
             Some(Route::Out { interface, gateway: Some(gateway) }) => {
                 known.insert(format!("{} is reached by {gateway} on {interface}", target.address));
@@ -101,5 +105,7 @@ fn routes(surroundings: &Surroundings, report: &mut Report) {
         report.breaks(fault, Outcome::Passed);
     } else {
         report.remark(fault);
+        // Some connections are lost; these do not answer.
+        report.prediction.endpoints = reached;
     }
 }

@@ -61,6 +61,8 @@ fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, outside: bool
         report.prediction.endpoints.extend(first.to.filter(|_| outcome == Outcome::Answered));
     } else {
         report.remark(fault);
+        // Some connections are lost; these do not answer.
+        report.prediction.endpoints.retain(|target| !ended.iter().any(|(lost, _)| lost == target));
     }
 }
 

@@ -1,3 +1,4 @@
+mod api;
 mod live;
 mod objects;
 mod parsing;

@@ -9,7 +9,10 @@ const NODE_PORT: [(&str, &str); 2] =
     [("type: ClusterIP", "type: NodePort"), ("port: 80,", "port: 80, nodePort: 30080,")];
 const LOCAL: (&str, &str) = ("  type: NodePort", "  externalTrafficPolicy: Local\n  type: NodePort");
 
-/// Web-2's whole Pod.
+/// Changes of the cluster, the cause that they make, and words of the sentence.
+type Changed = (&'static str, Vec<(&'static str, &'static str)>, Cause, &'static [&'static str]);
+
+/// The cluster without Pod web-2.
 fn without_web_2() -> String {
     let text = manifests(&[]);
     text.split_inclusive("---\n").filter(|document| !document.contains("name: web-2")).collect()
@@ -74,9 +77,7 @@ fn who_sees_whose_address() {
 
 #[test]
 fn nobody_to_serve() {
-    // Name, changes of the manifest, cause, words of the sentence.
-    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Cause, &'a [&'a str]);
-    let cases: [Case; 11] = [
+    let cases: [Changed; 11] = [
         (
             "value",
             vec![("selector: {app: web}", "selector: {app: wbe}")],

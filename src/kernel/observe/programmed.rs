@@ -60,6 +60,11 @@ pub fn programs(
     for program in programs {
         match state.programs.get(&program.family) {
             None => drop(found.insert(program.family, ProgramState::Missing)),
+            // Somebody made it dormant, or wrote a table of this name himself.
+            Some(fingerprint) if fingerprint.is_empty() => {
+                let table = format!("{} table dormant", program.family.nft());
+                found.insert(program.family, ProgramState::Damaged(vec![table]));
+            }
             Some(fingerprint) if *fingerprint != program.fingerprint => {
                 found.insert(program.family, ProgramState::Other);
             }
