@@ -84,6 +84,14 @@ impl RunArgs {
         Ok((config, warnings))
     }
 
+    /// Whether somebody gave the node's name, so that it is not the host's.
+    ///
+    /// # Errors
+    /// Those of [`RunArgs::config`].
+    pub fn names_node(&self) -> anyhow::Result<bool> {
+        Ok(self.as_given()?.0.node.node.is_some())
+    }
+
     /// These flags, and another one, which counts more than any place where it may stand.
     pub fn with(&self, flag: &str, value: &str) -> Self {
         let mut args = self.clone();

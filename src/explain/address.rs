@@ -161,7 +161,7 @@ impl Stray<'_> {
         let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let known = ports.filter(|(service, _)| service.proxied).find(|(_, own)| own.node_port == Some(port));
         // A node has more addresses than its object: who dials a node port elsewhere probably means one of those.
-        let meant = known.is_some() && self.scene.pod_at(address).is_none();
+        let meant = known.is_some() && self.scene.pod_name_at(address).is_none();
         if !here && !meant && self.scene.node_at(address).is_none() {
             return false;
         }
@@ -249,8 +249,7 @@ impl Stray<'_> {
     /// A pod's or endpoint's own address.
     fn at_pod(&self, report: &mut Report) -> bool {
         let Frontend { address, port, .. } = self.frontend;
-        let Some(pod) = self.scene.pod_at(address) else { return false };
-        let whole = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
+        let Some(whole) = self.scene.pod_name_at(address) else { return false };
         report.note(Stage::Frontend, format!("{address} is the address of {whole}: no Service is involved"));
         report.prediction.outcome = Outcome::Answered;
         report.prediction.endpoints = [Target { address, port }].into();

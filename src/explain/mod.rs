@@ -20,7 +20,7 @@ mod walk;
 
 pub use cause::Cause;
 pub use question::{Dialled, Host, NameAnswer, PortRef, Question, Resolution};
-pub use scene::Scene;
+pub use scene::{ApiLists, Scene};
 pub use walk::{deciding_node, explain};
 
 use std::{collections::BTreeSet, net::IpAddr};

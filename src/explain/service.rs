@@ -102,7 +102,7 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
         .collect();
     if !refused.is_empty() {
         let because = format!("Service {id} is refused: {}", list(&refused));
-        report.breaks(Fault::new(Stage::Service, Cause::Invalid, because, "correct the manifest"), Outcome::NoAddress);
+        report.breaks(Fault::new(Stage::Service, Cause::Invalid, because, "correct the object"), Outcome::NoAddress);
         return;
     }
     let namesakes: Vec<String> = near::namesakes(id, scene).iter().map(ToString::to_string).collect();
@@ -214,13 +214,13 @@ fn dial(service: &Service, port: &ServicePort, client: &Client, scene: &Scene, r
         return;
     }
     let raw = scene.service(&service.id);
-    let pending = raw.and_then(|raw| crate::controlplane::pending_reason(raw, &scene.options));
-    if let (Role::Outside, Some(reason)) = (client.role, pending) {
+    let pending = raw.and_then(|raw| scene.pending(raw));
+    if let (Role::Outside, Some((reason, remedy))) = (client.role, pending) {
         let because = format!("the external address of Service {} is pending: {reason}", service.id);
         let node_port = own.iter().find(|own| own.kind == FrontendKind::NodePort);
         let meanwhile =
             node_port.map(|own| format!("; meanwhile {} is its node port", own.frontend)).unwrap_or_default();
-        let remedy = format!("install a load balancer provider, or give --load-balancer-pool{meanwhile}");
+        let remedy = format!("{remedy}{meanwhile}");
         report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::NoAddress);
         return;
     }

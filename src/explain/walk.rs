@@ -24,6 +24,7 @@ pub fn explain(question: &Question, scene: &Scene, observed: Option<&Observed>) 
     let from = if client.assumed { String::new() } else { format!(" from {}", client.label) };
     let mut report = Report::new(format!("{}{from}", question.dialled));
     report.note(Stage::Client, client.label.clone());
+    say_unlisted(scene, &mut report);
     match &question.dialled.host {
         Host::Address(address) => address::walk(*address, question, &client, scene, &mut report)?,
         Host::Service(id) => {
@@ -38,6 +39,20 @@ pub fn explain(question: &Question, scene: &Scene, observed: Option<&Observed>) 
     Ok(report.finish())
 }
 
+/// What an API server did not tell, but for Pods: those are missed only where the answer depends on them.
+fn say_unlisted(scene: &Scene, report: &mut Report) {
+    let unlisted = scene.api.iter().flat_map(|api| &api.unlisted);
+    for (kind, words) in unlisted.filter(|(kind, _)| *kind != "Pod") {
+        let without = match kind.as_str() {
+            "Node" => "addresses, zones and pod ranges of nodes are unknown, and a node's name cannot be dialled",
+            "ServiceCIDR" => "what becomes of cluster IPs that no Service has is unknown",
+            "Namespace" => "names are answered as if only namespaces with Services were there",
+            _ => "what depends on them is unknown",
+        };
+        report.step(Stage::Client, Mark::Unknown, format!("{words}: {without}"));
+    }
+}
+
 /// The node on which the packet is decided, if it is not this one: that whose node port is dialled, or else the one that
 /// the client runs on.
 pub fn deciding_node(question: &Question, scene: &Scene) -> Option<String> {
@@ -48,12 +63,7 @@ pub fn deciding_node(question: &Question, scene: &Scene) -> Option<String> {
         _ => None,
     };
     let to_node = dialled.is_some() || matches!(&question.dialled.host, Host::Name(name) if name == own);
-    let pod = match &question.source {
-        Some(Source::Pod { namespace, name }) => scene.pod(namespace, name),
-        Some(Source::Address(address)) => scene.pod_at(*address),
-        Some(Source::Host) | None => None,
-    };
-    let runs_on = pod.and_then(|pod| pod.spec.node_name.clone()).filter(|node| !node.is_empty() && !to_node);
+    let runs_on = question.source.as_ref().and_then(|source| scene.runs_on(source)).filter(|_| !to_node);
     dialled.or(runs_on).filter(|node| node != own)
 }
 
@@ -65,7 +75,7 @@ fn client(question: &Question, scene: &Scene) -> Result<Client, String> {
     let for_pods = |address: &IpAddr| {
         let of_service = scene.world.services.values().any(|service| service.cluster_ips.contains(address));
         of_service
-            || scene.pod_at(*address).is_some()
+            || scene.pod_name_at(*address).is_some()
             || scene.world.service_networks.iter().any(|network| network.contains(address))
     };
     let outside = match &question.dialled.host {

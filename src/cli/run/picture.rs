@@ -175,7 +175,7 @@ fn service(plan: &ServicePlan, rates: &Rates) -> ServicePicture {
             let words = summary::outcome(planned, port);
             FrontendPicture {
                 frontend: planned.frontend,
-                kind: summary::kind(planned.kind),
+                kind: planned.kind.name(),
                 port: port.id.name.to_string(),
                 words: if planned.dead_end.is_some() { with_reason(words, port) } else { words },
                 dead_end: planned.dead_end.is_some(),

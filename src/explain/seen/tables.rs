@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Sight, unseen};
+use super::{Sight, affinity, unseen};
 use crate::{
     explain::{
         Cause, Mark, Outcome, Stage,
@@ -34,7 +34,7 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
     agent(sight, behind, report);
     if let Ok(programmed) = &sight.observed.programmed {
         counters(sight, programmed, report);
-        remembered(sight, programmed, report);
+        affinity::judge(sight, programmed, report);
     }
 }
 
@@ -296,19 +296,4 @@ fn counters(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
         );
         report.note(Stage::Kernel, text);
     }
-}
-
-/// Session affinity that knows the client already.
-fn remembered(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
-    let (Some(client), Some(port)) = (sight.client_address(), sight.port()) else { return };
-    let known = programmed.remembered.iter().find(|known| {
-        known.client == client
-            && known.protocol == port.protocol
-            && *known.port_name == *port.name
-            && report.prediction.endpoints.contains(&known.target)
-    });
-    let Some(known) = known else { return };
-    let text = format!("the client is remembered: it goes to {} for another {} s", known.target, known.expires);
-    report.note(Stage::Affinity, text);
-    report.prediction.endpoints = [known.target].into();
 }
