@@ -36,6 +36,10 @@ pub enum Cause {
     /// Node ports do not answer on loopback addresses
     Loopback,
     // ---- who may come ----
+    /// The Service has cluster-internal addresses only, and the client is outside the cluster
+    InsideOnly,
+    /// The client is a pod, outside the pods' range that this node knows
+    PodRange,
     /// The client is outside `loadBalancerSourceRanges`
     SourceRange,
     // ---- endpoints ----

@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{
     Cause, Host, Mark, NameAnswer, Outcome, PortRef, Question, Scene, Stage,
     absent::{Absent, who},
-    client::Client,
+    client::{Client, Role},
     near::{count, list},
     report::{Fault, Report},
+    serve::inside_only,
     service::choose_port,
 };
 use crate::{
@@ -144,6 +145,9 @@ fn to_endpoints(
     }
     let reached: BTreeSet<Target> =
         reached.into_iter().filter(|target| dialled.is_none_or(|number| number == target.port)).collect();
+    if client.role == Role::Outside {
+        report.remark(inside_only("the name leads to addresses of pods"));
+    }
     report.prediction.outcome = Outcome::Answered;
     report.works = format!(
         "Service {id} is headless: its name leads directly to {}: {}; nothing is translated",

@@ -5,6 +5,7 @@ mod absent;
 mod address;
 mod cause;
 mod client;
+mod declared;
 mod headless;
 mod near;
 mod others;
@@ -14,9 +15,11 @@ mod scene;
 mod seen;
 mod serve;
 mod service;
+mod slices;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod whose;
 
 pub use cause::Cause;
 pub use question::{Dialled, Host, NameAnswer, PortRef, Question, Resolution};
