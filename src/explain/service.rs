@@ -130,7 +130,11 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
             )
         }
     };
-    report.breaks(fault, Outcome::NoAddress);
+    let unread = match scene.unread().next() {
+        Some(notice) => format!(" (but not everything could be read, and it may be there: {notice})"),
+        None => String::new(),
+    };
+    report.breaks(Fault { because: fault.because + &unread, ..fault }, Outcome::NoAddress);
 }
 
 /// The service port that is meant, or why there is none.
@@ -217,9 +221,8 @@ fn dial(service: &Service, port: &ServicePort, client: &Client, scene: &Scene, r
     let pending = raw.and_then(|raw| scene.pending(raw));
     if let (Role::Outside, Some((reason, remedy))) = (client.role, pending) {
         let because = format!("the external address of Service {} is pending: {reason}", service.id);
-        let node_port = own.iter().find(|own| own.kind == FrontendKind::NodePort);
-        let meanwhile =
-            node_port.map(|own| format!("; meanwhile {} is its node port", own.frontend)).unwrap_or_default();
+        let node_port = scene.node_port(&service.id, port);
+        let meanwhile = node_port.map(|own| format!("; meanwhile {own} is its node port")).unwrap_or_default();
         let remedy = format!("{remedy}{meanwhile}");
         report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::NoAddress);
         return;
@@ -232,9 +235,6 @@ fn dial(service: &Service, port: &ServicePort, client: &Client, scene: &Scene, r
     };
     let chosen = order.iter().find_map(|kind| own.iter().find(|own| own.kind == *kind));
     let Some(chosen) = chosen else { return };
-    if client.role == Role::Outside && chosen.kind == FrontendKind::ClusterIp {
-        report.note(Stage::Frontend, "a cluster IP; routes outside the cluster seldom lead to it");
-    }
     to_frontend(&chosen.frontend, chosen.kind, &service.id, client, scene, report);
 }
 
@@ -256,8 +256,9 @@ pub(super) fn to_frontend(
     }
     let owner = plan.lost.iter().find(|lost| lost.frontend == *frontend).map(|lost| &lost.owner);
     let Some(owner) = owner else { return };
+    let first = scene.why_first(frontend, what, owner, id);
     let because = format!(
-        "{frontend}, {} of Service {id}, belongs to Service {owner}, which came first: connections go there",
+        "{frontend}, {} of Service {id}, belongs to Service {owner}, {first}: connections go there",
         kind(what)
     );
     let remedy = "give one of the two another address or port";

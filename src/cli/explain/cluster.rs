@@ -30,7 +30,8 @@ pub fn scene(config: &Config) -> anyhow::Result<Scene> {
     let address = ApiAddress { server: config.api.apiserver.clone(), kubeconfig: config.api.kubeconfig.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (server, lists) = runtime.block_on(async {
-        let server = kube::connect(&address).await.context("nothing to answer from, as no manifests are given with -f")?;
+        let server =
+            kube::connect(&address).await.context("nothing to answer from, as no manifests are given with -f")?;
         anyhow::Ok((server.clone(), list(&server).await))
     })?;
     let file = Arc::new(PathBuf::from(&server.address));
@@ -52,7 +53,8 @@ pub fn scene(config: &Config) -> anyhow::Result<Scene> {
             Err(failed) => drop(unlisted.insert(kind.name().to_owned(), in_words(kind, &failed))),
         }
     }
-    let (world, settings, more) = input::world(&objects, &config.input, &config.node, input::interface_addresses)?;
+    let (world, settings, more) =
+        input::world(&objects, &config.input, &config.node, |_| input::interface_addresses())?;
     // There are no lines in an API server.
     notices.extend(more.into_iter().map(|notice| Notice { origin: None, ..notice }));
     let nodes = vec![world.node.name.to_string()];
