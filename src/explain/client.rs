@@ -75,6 +75,10 @@ impl Client {
             Source::Address(address) => match (scene.pod_at(*address), scene.backend_at(*address)) {
                 (Some(pod), _) => Ok(Self::pod(pod, scene)),
                 (None, Some(backend)) => Ok(Self::backend(backend, scene)),
+                (None, None) if scene.node_at(*address).is_none() && is_unlisted_pod(*address, scene) => {
+                    let label = format!("a pod of this node ({address}; which one is unknown)");
+                    Ok(Self { label, addresses: vec![*address], assumed: false, ..Self::some_pod(scene) })
+                }
                 (None, None) => {
                     let (whose, role) = match (scene.node_at(*address), scene.whose_pod(*address)) {
                         (Some(node), _) => (format!("a process of node {node}"), Role::Outside),
@@ -206,6 +210,12 @@ fn doubt(pod: &crate::objects::Pod, addresses: &[IpAddr]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether an address is inside of the pods' range, and which Pods there are is not known.
+fn is_unlisted_pod(address: IpAddr, scene: &Scene) -> bool {
+    let range = scene.settings.detector.range_of(Family::of(address));
+    scene.pods_unlisted().is_some() && range.is_some_and(|range| range.contains(&address))
 }
 
 fn no_pod(namespace: &str, name: &str, scene: &Scene) -> String {

@@ -24,6 +24,25 @@ func TestTheArguments(t *testing.T) {
 	expect(t, "init args", init["args"], append(args, "--own-table", "--init-only"))
 }
 
+// Whoever is started in the container by `kubectl exec`, such as `portolan explain --live`, finds the same configuration.
+func TestTheEnvironmentSaysWhatTheArgumentsSay(t *testing.T) {
+	variables := func(pairs ...any) map[string]any {
+		found := map[string]any{}
+		for _, variable := range container(t, mustRender(t, pairs...))["env"].([]any) {
+			found[variable.(map[string]any)["name"].(string)] = variable.(map[string]any)["value"]
+		}
+		return found
+	}
+	plain, names := variables(), variables("dns.mode", "local")
+	for _, found := range []map[string]any{plain, names} {
+		expect(t, "PORTOLAN_NODE", found["PORTOLAN_NODE"], "$(NODE_NAME)")
+		expect(t, "PORTOLAN_CONFIG", found["PORTOLAN_CONFIG"], "/etc/portolan/config.yaml")
+	}
+	expect(t, "PORTOLAN_COREFILE", plain["PORTOLAN_COREFILE"], nil)
+	expect(t, "PORTOLAN_COREFILE", names["PORTOLAN_COREFILE"], "/etc/coredns/Corefile")
+	expect(t, "PORTOLAN_DNS_SERVICE", names["PORTOLAN_DNS_SERVICE"], "kube-system/kube-dns")
+}
+
 func TestTheConfiguration(t *testing.T) {
 	config := mustRender(t).configuration(t)
 	for name, want := range map[string]any{

@@ -134,6 +134,17 @@ server, and what the container has no rights for. As YAML, by the names of the c
   valueFrom:
     fieldRef:
       fieldPath: spec.nodeName
+# What the program is told by its arguments, for those that `kubectl exec` starts beside it.
+- name: PORTOLAN_NODE
+  value: $(NODE_NAME)
+- name: PORTOLAN_CONFIG
+  value: {{ include "portolan.configFile" . }}
+{{- if eq .Values.dns.mode "local" }}
+- name: PORTOLAN_COREFILE
+  value: /etc/coredns/Corefile
+- name: PORTOLAN_DNS_SERVICE
+  value: {{ .Values.dns.service }}
+{{- end }}
 - name: PORTOLAN_LOG
   value: {{ .Values.log | quote }}
 {{- if .Values.kubeProxy.configMap }}

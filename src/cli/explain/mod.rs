@@ -67,7 +67,8 @@ const SHOWN: [&str; 17] = [
 /// another node decides - the client's own, or that whose node port is dialled - it is told what that one does.
 ///
 /// With --live, on the node itself and as root, what the kernel holds is compared with what the objects ask for, and all is
-/// looked at that may come between: nothing is changed.
+/// looked at that may come between: nothing is changed. Without manifests the objects are those of the API server, which is
+/// reached as `portolan run` reaches it.
 ///
 /// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or nothing could be read.
 #[derive(Args, Debug)]
@@ -106,6 +107,11 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut scene = scene(args, &config)?;
     check_node(args.options.names_node()?, &scene)?;
+    if args.live && scene.world.node.interface_addresses.is_empty() {
+        // Node ports do not answer on all of them, and somebody may have dialled another. Who may not read them is told so
+        // when the node is looked at.
+        scene.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
+    }
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
     question.resolution = names::resolve(&question, &config, &scene.objects, args.live)?;
     let decides = explain::deciding_node(&question, &scene);
@@ -144,17 +150,12 @@ fn scene(args: &ExplainArgs, config: &Config) -> anyhow::Result<Scene> {
         (false, _) => {
             let addresses = |node: &Node| interface_addresses(node, args.live);
             let loaded = input::load_with(&config.input, &config.node, input::Allocating::ReadOnly, addresses);
-            let mut loaded = loaded.context("nothing to answer from")?;
+            let loaded = loaded.context("nothing to answer from")?;
             let unread: Vec<_> = loaded.notices.iter().filter(|notice| notice.object.is_none()).collect();
             let nothing = !unread.is_empty() && loaded.objects.is_empty();
             input::print_notices(unread);
             if nothing {
                 bail!("nothing to answer from: no object of the manifests could be read");
-            }
-            if args.live && loaded.world.node.interface_addresses.is_empty() {
-                // Node ports do not answer on all of them, and somebody may have dialled another. Who may not read them is
-                // told so when the node is looked at.
-                loaded.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
             }
             let scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
             Ok(scene.leaving_out(loaded.left_out))

@@ -34,7 +34,7 @@ pub(super) fn judge(sight: &Sight<'_>, programmed: &Programmed, report: &mut Rep
     match sight.client_address() {
         Some(client) => {
             if let Some(known) = known.into_iter().find(|known| known.client == client) {
-                pinned(known, port, list, &plan.service.id, report);
+                pinned(sight, known, port, list, report);
             }
         }
         None => others(known, &plan.service.id, report),
@@ -42,7 +42,7 @@ pub(super) fn judge(sight: &Sight<'_>, programmed: &Programmed, report: &mut Rep
 }
 
 /// The client itself is remembered.
-fn pinned(known: &RememberedClient, port: &PortPlan<'_>, list: List, id: &ServiceId, report: &mut Report) {
+fn pinned(sight: &Sight<'_>, known: &RememberedClient, port: &PortPlan<'_>, list: List, report: &mut Report) {
     let RememberedClient { target, expires, .. } = known;
     let judged = port.selection.judged.iter().find(|judged| judged.target == *target);
     let verdict = judged.map(|judged| of_list(judged, list));
@@ -52,18 +52,23 @@ fn pinned(known: &RememberedClient, port: &PortPlan<'_>, list: List, id: &Servic
         report.prediction.endpoints = [*target].into();
         return;
     }
+    // Somebody has the address, and may answer.
+    let lives = sight.scene.pod_name_at(target.address);
     let what = match verdict {
-        Some(Use::NotReady) => "is not ready",
-        Some(Use::Terminating) => "is terminating",
-        Some(_) => "is not used any more",
-        None => "is no endpoint any more",
+        Some(Use::NotReady) => "is not ready".to_owned(),
+        Some(Use::Terminating) => "is terminating".to_owned(),
+        Some(_) => "is not used any more".to_owned(),
+        None => match &lives {
+            Some(pod) => format!("is no endpoint any more ({pod})"),
+            None => "is no endpoint any more".to_owned(),
+        },
     };
     let because = format!(
-        "session affinity of Service {id} sends the client to {target} for another {expires} s, or until it stops asking \
-         for so long, and {target} {what}"
+        "session affinity of Service {} sends the client to {target} for another {expires} s, and that {what}",
+        port.id.service
     );
     let fault = Fault::new(Stage::Affinity, Cause::StaleAffinity, because, forget(known, port, list));
-    if judged.is_some() {
+    if judged.is_some() || lives.is_some() {
         report.remark(fault);
         report.prediction.endpoints = [*target].into();
     } else {
@@ -78,8 +83,10 @@ fn others<'a>(known: impl Iterator<Item = &'a RememberedClient>, id: &ServiceId,
     if stale.is_empty() {
         return;
     }
-    let because =
-        format!("session affinity of Service {id} sends clients to endpoints that are not used any more: {}", list(&stale));
+    let because = format!(
+        "session affinity of Service {id} sends clients to endpoints that are not used any more: {}",
+        list(&stale)
+    );
     let remedy = "ask with --from for one of them; portolan get affinity shows all";
     report.remark(Fault::new(Stage::Affinity, Cause::StaleAffinity, because, remedy));
 }

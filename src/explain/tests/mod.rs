@@ -1,5 +1,6 @@
 mod clients;
 mod endpoints;
+mod api;
 mod live;
 mod objects;
 mod parsing;

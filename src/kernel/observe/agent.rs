@@ -41,10 +41,21 @@ fn reason(error: &io::Error) -> String {
 fn report(answer: &Answer) -> Result<AgentReport, String> {
     match answer.code {
         _ if !answer.has(MARK) => Err("somebody else listens there".to_owned()),
-        200 => serde_json::from_str(&answer.body).map_err(|error| format!("its answer cannot be read: {error}")),
+        200 => read(&answer.body).map_err(|error| format!("its answer cannot be read: {error}")),
         404 => Err("it is of a version that does not tell its state".to_owned()),
         code => Err(format!("it answers with code {code}")),
     }
+}
+
+/// The process as a whole tells, by the name that is the reason of one Service here, of all Services that are refused.
+fn read(body: &str) -> serde_json::Result<AgentReport> {
+    let mut report: serde_json::Value = serde_json::from_str(body)?;
+    if report["refused"].is_object()
+        && let Some(fields) = report.as_object_mut()
+    {
+        fields.remove("refused");
+    }
+    serde_json::from_value(report)
 }
 
 /// Letters that mean nothing in a path.
@@ -85,6 +96,11 @@ mod tests {
         assert_eq!((report.node.as_str(), report.changed), ("node-1", vec!["added x".to_owned()]));
         assert!(report.programmed.is_some() && report.verified.is_none());
         assert!(request.starts_with("GET /status/services/shop/web HTTP/1.0\r\n"), "{request}");
+
+        let whole =
+            r#"{"node":"node-1","version":"1","sourceStale":"2026-11-21T09:00:00Z","refused":{"a/b":"no room"}}"#;
+        let whole = asked(&format!("HTTP/1.1 200 OK\r\nX-Portolan: 1\r\n\r\n{whole}")).0.unwrap();
+        assert!(whole.source_stale.is_some() && whole.refused.is_none());
 
         let stranger = asked(&format!("HTTP/1.1 200 OK\r\n\r\n{body}")).0;
         assert_eq!(stranger.unwrap_err(), "no agent answers at ADDRESS: somebody else listens there");

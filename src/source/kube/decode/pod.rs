@@ -135,7 +135,7 @@ mod tests {
         let content = content.as_ref();
         let key = u16::from(number) << 3 | 2;
         let key = if key < 128 { vec![key as u8] } else { vec![key as u8 | 128, (key >> 7) as u8] };
-        [&key, &[content.len() as u8], content].concat()
+        [&key[..], &[content.len() as u8], content].concat()
     }
 
     #[test]
