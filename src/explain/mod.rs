@@ -3,10 +3,14 @@
 
 mod absent;
 mod address;
+mod alias;
 mod cause;
 mod client;
 mod declared;
+mod dial;
 mod headless;
+mod hostname;
+mod name;
 mod near;
 mod others;
 mod question;

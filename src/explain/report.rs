@@ -77,6 +77,15 @@ impl Report {
         self.remarks.push(fault);
     }
 
+    /// Takes over what was found on a way that was tried aside.
+    pub fn absorb(&mut self, other: Report) {
+        self.steps.extend(other.steps);
+        self.broken.extend(other.broken);
+        self.remarks.extend(other.remarks);
+        self.works = other.works;
+        self.prediction = other.prediction;
+    }
+
     /// What breaks it first.
     pub fn into_first(mut self) -> Option<Fault> {
         self.broken.sort_by_key(|fault| fault.stage);

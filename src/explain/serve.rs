@@ -79,9 +79,6 @@ impl Way<'_> {
                 _ => report.step(Stage::Client, Mark::Warning, text),
             }
         }
-        if self.client.role == Role::Outside && self.frontend.kind == FrontendKind::ClusterIp {
-            report.remark(inside_only(&format!("{} is a cluster IP", self.frontend.frontend.address)));
-        }
     }
 
     fn say_ranges(&self, report: &mut Report, sender: &Sender, not_allowed: bool) {
@@ -390,13 +387,6 @@ pub(super) fn kind(kind: FrontendKind) -> String {
         FrontendKind::LoadBalancer => format!("a {} address", kind.name()),
         FrontendKind::ExternalIp => format!("an {}", kind.name()),
     }
-}
-
-/// The addresses of a Service that are for the inside of the cluster only, and a client outside.
-pub(super) fn inside_only(what: &str) -> Fault {
-    let because = format!("{what}, and routes outside the cluster seldom lead to it");
-    let remedy = "give clients outside a node port or a load-balancer address";
-    Fault::new(Stage::Frontend, Cause::InsideOnly, because, remedy)
 }
 
 fn reason(hidden: Hidden) -> &'static str {
