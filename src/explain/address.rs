@@ -11,7 +11,7 @@ use super::{
     headless::declares_others,
     near::{self, list},
     report::{Fault, Report},
-    service::{shown, to_frontend, unclaimed},
+    service::{missing, shown, to_frontend, unclaimed},
 };
 use crate::{
     controlplane::default_service_cidr,
@@ -92,10 +92,35 @@ struct Stray<'a> {
 impl Stray<'_> {
     fn walk(&self, report: &mut Report) {
         report.prediction.frontend = Some(self.frontend);
-        let known = self.at_service(report) || self.at_node(report) || self.at_pod(report);
+        let known = self.refused(report)
+            || self.other_proxy(report)
+            || self.at_service(report)
+            || self.at_node(report)
+            || self.at_pod(report);
         if !known {
             self.nobody(report);
         }
+    }
+
+    /// What a Service would have if it was not refused.
+    fn refused(&self, report: &mut Report) -> bool {
+        let Some(id) = self.scene.refused_at(&self.frontend) else { return false };
+        missing(&id, self.scene, report);
+        report.prediction.outcome = unclaimed(self.frontend.address, self.scene);
+        true
+    }
+
+    /// What a Service has that another proxy serves.
+    fn other_proxy(&self, report: &mut Report) -> bool {
+        let Some((id, what)) = self.scene.other_proxy_at(&self.frontend) else { return false };
+        let because = format!(
+            "{} is {what} of Service {id}, which is left to another proxy by its label {}",
+            self.frontend,
+            objects::PROXY_NAME_LABEL
+        );
+        let fault = Fault::new(Stage::Service, Cause::OtherProxy, because, "remove the label, or look at that proxy");
+        report.breaks(fault, unclaimed(self.frontend.address, self.scene));
+        true
     }
 
     /// An address that some Service has, and a port that it has not.
@@ -105,16 +130,6 @@ impl Stray<'_> {
         let mut services = scene.world.services.values();
         if let Some(service) = services.find(|service| service.cluster_ips.contains(&address)) {
             let id = &service.id;
-            if !service.proxied {
-                let because = format!(
-                    "{address} is the cluster IP of Service {id}, which is left to another proxy by its label {}",
-                    objects::PROXY_NAME_LABEL
-                );
-                let fault =
-                    Fault::new(Stage::Service, Cause::OtherProxy, because, "remove the label, or look at that proxy");
-                report.breaks(fault, unclaimed(address, scene));
-                return true;
-            }
             let refused = scene.plan(id).is_some_and(|plan| plan.cluster_ips.contains(&address));
             let (cause, because) = wrong_port(service, &[service], &frontend, "cluster IP");
             let fault = Fault::new(Stage::Frontend, cause, because, instead(&[service]));
@@ -150,9 +165,9 @@ impl Stray<'_> {
                 return true;
             }
             if raw.spec.load_balancer_ip.as_ref().is_some_and(is_it) {
-                let otherwise =
-                    || ("status.loadBalancer does not name it".to_owned(), "see its load balancer provider");
-                let (reason, remedy) = self.scene.pending(raw).unwrap_or_else(otherwise);
+                let unnamed =
+                    ("status.loadBalancer does not name it".to_owned(), "see the load balancer provider's log");
+                let (reason, remedy) = self.scene.pending(raw).unwrap_or(unnamed);
                 let because = format!(
                     "{address} is what Service {id} asks for as loadBalancerIP, and it does not have it: {reason}"
                 );
@@ -213,7 +228,10 @@ impl Stray<'_> {
                     service.id,
                     self.chosen_addresses()
                 ),
-                format!("dial {}, or choose others with --nodeport-addresses", list(&instead)),
+                match instead.as_slice() {
+                    [] => "choose others with --nodeport-addresses: this node has none of these".to_owned(),
+                    all => format!("dial {}, or choose others with --nodeport-addresses", list(all)),
+                },
             ),
             None => return self.no_node_port(report),
         };
@@ -286,7 +304,15 @@ impl Stray<'_> {
     /// A pod's own address.
     fn at_pod(&self, report: &mut Report) -> bool {
         let Frontend { address, port, protocol } = self.frontend;
-        let Some(whole) = self.scene.pod_name_at(address) else { return self.at_endpoint(report) };
+        let Some(pod) = self.scene.pod_at(address) else {
+            // One that could not be listed is known by its endpoints, and one that has ended comes last.
+            let unlisted = self.scene.pod_name_at(address);
+            return match unlisted {
+                Some(whole) => self.itself(&whole, report),
+                None => self.at_endpoint(report) || self.at_ended(report),
+            };
+        };
+        let whole = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
         report.note(Stage::Frontend, format!("{address} is the address of {whole}: no Service is involved"));
         let others = self.scene.pod_at(address).and_then(|pod| declares_others(pod, port, protocol));
         if let Some(others) = others {
@@ -322,6 +348,18 @@ impl Stray<'_> {
         true
     }
 
+    /// The address that a Pod had.
+    fn at_ended(&self, report: &mut Report) -> bool {
+        let address = self.frontend.address;
+        let Some(pod) = self.scene.ended_at(address) else { return false };
+        let phase = pod.status.phase.as_deref().unwrap_or_default();
+        let whole = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
+        let because = format!("{address} was the address of {whole}, which has ended ({phase}): nobody has it now");
+        let remedy = "dial its Service, or the Pod that came after it";
+        report.breaks(Fault::new(Stage::Endpoint, Cause::PodsNotRunning, because, remedy), Outcome::Passed);
+        true
+    }
+
     fn nobody(&self, report: &mut Report) {
         let Frontend { address, port, .. } = self.frontend;
         let fault = |cause, because: String, remedy: &str| Fault::new(Stage::Frontend, cause, because, remedy);
@@ -347,8 +385,11 @@ impl Stray<'_> {
             return;
         }
         let of_port = |service: &objects::Service| service.spec.ports.iter().any(|own| own.port == i32::from(port));
-        let mut waiting = self.scene.services().filter(|service| of_port(service));
-        let pending = waiting.find_map(|service| Some((service, self.scene.pending(service)?)));
+        let pending = self
+            .scene
+            .services()
+            .filter(|service| of_port(service))
+            .find_map(|service| Some((service, self.scene.pending(service)?)));
         if let Some((service, (reason, remedy))) = pending {
             let id = ServiceId::new(service.metadata.namespace(), &service.metadata.name);
             let because = format!(
