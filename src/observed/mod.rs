@@ -41,6 +41,9 @@ pub struct Programmed {
     /// New connections counted since the frontend was programmed: those served, and those refused or dropped because
     /// there is no endpoint. Frontends without a counter are absent.
     pub counters: BTreeMap<Frontend, Counters>,
+    /// Our own table as the kernel has it, of families whose program is damaged, if it could be read: what an edited rule
+    /// does is told as if it were somebody else's
+    pub edited: BTreeMap<Family, foreign::Ruleset>,
     /// Clients that session affinity remembers, for the Service asked for
     pub remembered: Vec<RememberedClient>,
 }

@@ -10,8 +10,8 @@ use crate::{
     config::Config,
     explain::{Explanation, Question, Scene, Source},
     kernel::{NetlinkDataPlane, observe},
-    model::Frontend,
-    observed::{Observed, Programmed, Seen},
+    model::{Family, Frontend},
+    observed::{Observed, ProgramState, Programmed, Seen},
 };
 
 /// Where an agent serves its metrics if nobody chose.
@@ -26,10 +26,19 @@ pub fn observe(offline: &Explanation, question: &Question, scene: &Scene, config
     addresses.extend(frontends.iter().map(|frontend| frontend.address));
     // Where the client's packets come in follows from the way back.
     addresses.extend(scene.addresses_of(question.source.as_ref().unwrap_or(&Source::Host)));
+    let surroundings = observe::surroundings(&addresses);
+    let mut programmed = programmed(scene, owner.as_ref());
+    if let (Ok(programmed), Ok(surroundings)) = (&mut programmed, &surroundings) {
+        let damaged = programmed.programs.iter().filter(|(_, state)| matches!(state, ProgramState::Damaged(_)));
+        let read = |(family, _): (&Family, _)| {
+            Some((*family, observe::own_table(*family, surroundings.own_addresses.clone()).ok()?))
+        };
+        programmed.edited = damaged.filter_map(read).collect();
+    }
     Observed {
-        programmed: programmed(scene, owner.as_ref()),
+        programmed,
         connections: observe::connections(&frontends),
-        surroundings: observe::surroundings(&addresses),
+        surroundings,
         agent: observe::agent(config.serving.metrics().unwrap_or(AGENT), owner.as_ref()),
     }
 }

@@ -67,7 +67,7 @@ fn fails(first: &Finding, ended: &[(Target, Finding)], all: usize, outside: bool
 }
 
 /// The packet at each hook that it meets.
-fn way(sight: &Sight<'_>, target: Target, surroundings: &Surroundings, hidden: bool) -> Vec<(Hook, Packet)> {
+pub(super) fn way(sight: &Sight<'_>, target: Target, surroundings: &Surroundings, hidden: bool) -> Vec<(Hook, Packet)> {
     let interface = |address: IpAddr| match surroundings.routes.get(&address) {
         Some(Route::Out { interface, .. }) => Some(interface.clone()),
         _ => None,

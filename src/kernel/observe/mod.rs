@@ -8,4 +8,4 @@ mod surroundings;
 pub use agent::agent;
 pub use connections::connections;
 pub use programmed::{counters, programmed, programs, remembered, turned_away};
-pub use surroundings::surroundings;
+pub use surroundings::{own_table, surroundings};

@@ -3,6 +3,8 @@
 mod routes;
 mod tables;
 
+pub use tables::own_table;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::{
     foreign::Ruleset,
+    model::Family,
+    observed::Seen,
     tables::{DNS_TABLE, TABLE, standby},
 };
 
@@ -48,6 +50,18 @@ pub(super) fn read(own_addresses: BTreeSet<IpAddr>, unread: &mut Vec<String>) ->
         }
     }
     ruleset
+}
+
+/// Reads our own table of a family as if it were somebody else's. Of a large cluster that takes seconds.
+///
+/// # Errors
+/// Those of nft, in words.
+pub fn own_table(family: Family, own_addresses: BTreeSet<IpAddr>) -> Seen<Ruleset> {
+    let until = Instant::now() + PATIENCE;
+    let list = |form| nft(&[form, "list", "table", family.nft(), TABLE], until);
+    let mut ruleset = Ruleset::new(own_addresses);
+    ruleset.add(&list("-j")?, &list("-a")?)?;
+    Ok(ruleset)
 }
 
 /// Family and name of each table that concerns us and is not ours.
