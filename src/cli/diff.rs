@@ -78,7 +78,7 @@ fn program_lines(kernel: &mut NetlinkDataPlane, programs: &[Program], state: &Ta
         let table = format!("table {} {TABLE}", program.family.nft());
         match found.get(&program.family) {
             Some(ProgramState::Missing) => lines.push(line(table, true)),
-            Some(ProgramState::Other) => {
+            Some(ProgramState::Other | ProgramState::Dormant) => {
                 let wanted = format!("{table} of this version and these settings ({})", program.fingerprint);
                 lines.push(line(wanted, true));
             }

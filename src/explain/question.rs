@@ -122,6 +122,8 @@ impl fmt::Display for Dialled {
             (Host::Address(address), Some(PortRef::Number(port))) => {
                 write!(f, "{}", Target { address: *address, port: *port })?;
             }
+            // Without brackets a name such as `cafe` would be read as a part of the address.
+            (Host::Address(IpAddr::V6(address)), Some(PortRef::Name(port))) => write!(f, "[{address}]:{port}")?,
             (host, port) => {
                 match host {
                     Host::Service(id) => write!(f, "{id}")?,

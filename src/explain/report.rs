@@ -37,6 +37,7 @@ pub(super) struct Report {
     overruling: Option<Fault>,
     broken: Vec<Fault>,
     remarks: Vec<Fault>,
+    unsure: Vec<String>,
     /// What is said of it if it works
     pub works: String,
     pub prediction: Prediction,
@@ -52,6 +53,7 @@ impl Report {
             overruling: None,
             broken: Vec::new(),
             remarks: Vec::new(),
+            unsure: Vec::new(),
             works: String::new(),
             prediction,
         }
@@ -95,6 +97,11 @@ impl Report {
         self.remarks.push(fault);
     }
 
+    /// What could not be found out, and might break it: the sentence says so, and blames nobody.
+    pub fn unsure(&mut self, what: impl Into<String>) {
+        self.unsure.push(what.into());
+    }
+
     /// What breaks it first.
     pub fn into_first(mut self) -> Option<Fault> {
         self.broken.sort_by_key(|fault| fault.stage);
@@ -111,22 +118,26 @@ impl Report {
         self.broken.sort_by_key(|fault| fault.stage);
         // That nobody looks after it matters less than what it came to.
         self.remarks.sort_by_key(|fault| (fault.cause == Cause::AgentDead, fault.stage));
+        let unsure: String = self.unsure.iter().map(|what| format!("; not known is {what}")).collect();
         let (verdict, cause, sentence) = match (&self.overruling, self.broken.first(), self.remarks.first()) {
             (Some(fault), first, _) => {
-                let then = first.map_or(String::new(), |fault| format!("; and then still not, because {}", fault.text()));
+                let then =
+                    first.map_or(String::new(), |fault| format!("; and then still not, because {}", fault.text()));
                 (Verdict::Fails, Some(fault.cause), format!("does not work because {}{then}", fault.text()))
             }
-            (None, Some(fault), _) => (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text())),
+            (None, Some(fault), _) => {
+                (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text()))
+            }
             (None, None, Some(fault)) => {
                 let all: Vec<String> = self.remarks.iter().take(REMARKS).map(Fault::text).collect();
                 let more = match self.remarks.len().saturating_sub(REMARKS) {
                     0 => String::new(),
                     more => format!("; and {more} more to know, above"),
                 };
-                let sentence = format!("works, but {}{more}", all.join("; also, "));
+                let sentence = format!("works, but {}{more}{unsure}", all.join("; also, "));
                 (Verdict::WorksBut, Some(fault.cause), sentence)
             }
-            (None, None, None) => (Verdict::Works, None, format!("works: {}", self.works)),
+            (None, None, None) => (Verdict::Works, None, format!("works: {}{unsure}", self.works)),
         };
         Explanation {
             question: self.question,

@@ -10,7 +10,7 @@ use crate::{
         near::list,
         report::{Fault, Report},
     },
-    foreign::{Fate, Finding, Hook, Packet, Ruleset},
+    foreign::{Fate, Finding, Hook, MOST_RULES, Packet, Ruleset},
     model::Target,
     observed::Surroundings,
 };
@@ -79,14 +79,15 @@ fn first_hook(sight: &Sight<'_>, table: &Ruleset, surroundings: &Surroundings) -
     let dialled = Target { address: sight.frontend.address, port: sight.frontend.port };
     let way = rules::way(sight, dialled, surroundings, false);
     let Some((first, rest)) = way.split_first() else { return Now::On };
-    let found = table.pass(std::slice::from_ref(first));
+    let mut left = MOST_RULES;
+    let found = table.pass(std::slice::from_ref(first), &mut left);
     match found.iter().find(|finding| finding.certain || finding.fate == Fate::Translated) {
         Some(finding) if finding.fate == Fate::Translated => return Now::On,
         Some(finding) => return Now::Ends(outcome(finding), Some(finding.rule.clone())),
         None => {}
     }
     // Nothing leads it to an endpoint; then it goes where it was sent, if a later rule lets it.
-    match decided(&table.pass(rest)) {
+    match decided(&table.pass(rest, &mut left)) {
         Now::On | Now::Perhaps(_) => Now::Ends(Outcome::Passed, None),
         ends => ends,
     }
@@ -99,12 +100,12 @@ fn later_hooks(
     surroundings: &Surroundings,
     report: &Report,
 ) -> (Vec<(Target, Outcome, String)>, BTreeSet<String>) {
-    let (mut lost, mut perhaps) = (Vec::new(), BTreeSet::new());
+    let (mut lost, mut perhaps, mut left) = (Vec::new(), BTreeSet::new(), MOST_RULES);
     for target in &report.prediction.endpoints {
         let way = rules::way(sight, *target, surroundings, report.prediction.hidden);
         // What the first hook does to packets before their translation was looked at.
         let way: Vec<(Hook, Packet)> = way.into_iter().filter(|(hook, _)| *hook != Hook::Prerouting).collect();
-        match decided(&table.pass(&way)) {
+        match decided(&table.pass(&way, &mut left)) {
             Now::On => {}
             Now::Ends(outcome, rule) => lost.push((*target, outcome, rule.unwrap_or_default())),
             Now::Perhaps(rule) => drop(perhaps.insert(rule)),

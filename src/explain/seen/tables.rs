@@ -12,7 +12,7 @@ use crate::{
         report::{Fault, Report},
     },
     model::{Family, IpRange, Target},
-    observed::{AgentReport, ProgramState, Programmed, RememberedClient},
+    observed::{AgentReport, ProgramState, Programmed, RememberedClient, Silence},
     tables::Difference,
 };
 
@@ -47,16 +47,20 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
         None => report.step(
             Stage::Kernel,
             Mark::Unknown,
-            format!("whether somebody edited table {table} could not be found out"),
+            format!("whether somebody edited table {table} could not be found out: that takes CAP_SYS_ADMIN, which this process (or the container it is in) does not have"),
         ),
         Some(ProgramState::Missing) => {
             let because = format!("the table {table} is not in the kernel of {node}: no Service works here");
             let remedy = "start portolan run there (or portolan apply)";
-            let fault = Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy);
-            match sight.is_untranslated(report) {
-                true => report.remark(fault),
-                false => report.overrules(fault, Outcome::Passed),
-            }
+            absent(sight, Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy), report);
+            return false;
+        }
+        Some(ProgramState::Dormant) => {
+            let because = format!(
+                "somebody switched off the table {table} in the kernel of {node} (flag dormant): no Service works here"
+            );
+            let remedy = "start portolan run there, which writes it anew (or portolan apply), and find out who did it";
+            absent(sight, Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy), report);
             return false;
         }
         Some(ProgramState::Other) => {
@@ -70,6 +74,14 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
         }
     }
     true
+}
+
+/// No packet meets the program: neither is anything translated, nor refused.
+fn absent(sight: &Sight<'_>, fault: Fault, report: &mut Report) {
+    match sight.is_untranslated(report) {
+        true => report.remark(fault),
+        false => report.overrules(fault, Outcome::Passed),
+    }
 }
 
 /// The rows of the Service. Returns whether they lag behind what is wanted, and that was said.
@@ -126,8 +138,11 @@ fn reason(sight: &Sight<'_>, all: &[Difference]) -> (Cause, String, String) {
             let because = format!("the agent has not heard of its source of objects since {since} ({error}): ");
             (Cause::SourceStale, because, "mend the source: API server or manifests".to_owned())
         }
-        Err(_) if was_right => {
-            (Cause::AgentDead, format!("portolan run does not answer on {node}, and is behind: "), repair)
+        Err(Silence { gone: true, .. }) if was_right => {
+            (Cause::AgentDead, format!("portolan run does not run on {node}: "), repair)
+        }
+        Err(Silence { why, .. }) if was_right => {
+            (Cause::AgentDead, format!("portolan run is behind on {node}, if it runs at all ({why}): "), repair)
         }
         Err(_) => (Cause::KernelDiffers, String::new(), repair),
         Ok(_) => (
@@ -258,10 +273,24 @@ fn contains(range: &str, address: IpAddr) -> bool {
 fn agent(sight: &Sight<'_>, behind: bool, report: &mut Report) {
     let node = &sight.scene.world.node.name;
     match &sight.observed.agent {
-        Err(why) if behind => report.step(Stage::Agent, Mark::Warning, format!("portolan run does not answer: {why}")),
-        Err(why) => {
-            let because = format!("portolan run does not answer on {node} ({why}), so nothing follows changes");
+        Err(Silence { why, .. }) if behind => {
+            report.step(Stage::Agent, Mark::Warning, format!("portolan run does not answer: {why}"));
+        }
+        Err(Silence { why, gone: true, .. }) => {
+            let because = format!(
+                "portolan run does not run on {node} (nobody listens for changes of its tables, and {why}), so nothing follows changes"
+            );
             report.remark(Fault::new(Stage::Agent, Cause::AgentDead, because, "start portolan run there"));
+        }
+        Err(Silence { why, mute: true, .. }) => {
+            let text = format!("portolan run was not heard: by these settings it serves no metrics ({why})");
+            report.step(Stage::Agent, Mark::Unknown, text);
+        }
+        Err(Silence { why, .. }) => {
+            let text = format!(
+                "portolan run was not heard ({why}): it may run, and serve its metrics elsewhere (--metrics-bind-address)"
+            );
+            report.note(Stage::Agent, text);
         }
         Ok(agent) => {
             if *agent.node != *sight.scene.world.node.name {

@@ -74,6 +74,12 @@ fn the_port_may_be_left_out_where_there_is_one() {
     assert!(super::ask(&two, None, "shop/web:b").unwrap().sentence.contains("port 81 of Service shop/web"));
 }
 
+#[test]
+fn a_port_s_name_is_no_part_of_an_address() {
+    let dialled = Dialled::parse("[fd00::1]:cafe").unwrap();
+    assert_eq!(dialled.to_string(), "[fd00::1]:cafe");
+}
+
 proptest! {
     #[test]
     fn no_text_breaks_it(target in "\\PC{0,40}", from in "\\PC{0,20}") {
@@ -91,6 +97,7 @@ proptest! {
 
 fn answer(target: &str, from: &str) {
     let (Ok(dialled), source) = (Dialled::parse(target), Source::parse(from).ok()) else { return };
+    assert_eq!(Dialled::parse(&dialled.to_string()).as_ref(), Ok(&dialled), "as it is shown");
     let question = Question { source, dialled, resolution: None };
     if let Ok(told) = explain(&question, &scene(BASE, "node-1"), None) {
         assert!(!told.sentence.contains('\n'));

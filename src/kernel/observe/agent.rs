@@ -1,11 +1,13 @@
-use std::{io, net::SocketAddr};
+use std::{fs, io, net::SocketAddr};
 
+use netlink_sys::protocols::NETLINK_NETFILTER;
 use serde_json::Value;
 
 use crate::{
     kernel::{
         http::{self, Answer},
         kube_proxy::MARK,
+        netlink::uapi::NFNLGRP_NFTABLES,
     },
     model::ServiceId,
     observed::{AgentReport, Seen},
@@ -58,6 +60,25 @@ fn read(body: &str, of_all: bool) -> serde_json::Result<AgentReport> {
         report.remove("refused");
     }
     serde_json::from_value(report)
+}
+
+/// Whether nobody at all listens for changes of nftables in the calling thread's network namespace. A running agent does;
+/// so do `nft monitor` and some firewalls. False if that cannot be read.
+pub fn nobody_follows_changes() -> bool {
+    fs::read_to_string("/proc/thread-self/net/netlink").is_ok_and(|sockets| nobody_listens(&sockets))
+}
+
+/// `sockets` is the kernel's list, a socket a line: address, protocol, port, groups in hexadecimal, and more.
+fn nobody_listens(sockets: &str) -> bool {
+    let mut lines = sockets.lines();
+    let group = 1_u32 << (NFNLGRP_NFTABLES - 1);
+    let listens = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, protocol, _, groups, ..] = *words else { return true };
+        let groups = u32::from_str_radix(groups, 16).unwrap_or(u32::MAX);
+        protocol.parse() == Ok(NETLINK_NETFILTER) && groups & group != 0
+    };
+    lines.next().is_some_and(|head| head.starts_with("sk ")) && !lines.any(listens)
 }
 
 /// Letters that mean nothing in a path.
@@ -126,6 +147,18 @@ mod tests {
         assert_eq!((report.node.as_str(), report.refused), ("node-1", None));
         assert!(report.verified.is_some());
         assert!(request.starts_with("GET /status HTTP/1.0\r\n"), "{request}");
+    }
+
+    #[test]
+    fn who_listens_for_changes_is_read_of_the_kernels_list() {
+        let head = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
+        let socket = |protocol, groups| {
+            format!("00000000b2b0eb7e {protocol}  1234       {groups} 0        0        0     2        0        17\n")
+        };
+        let others = [socket("12", "00000000"), socket("12", "00000004"), socket("0 ", "00000041")].concat();
+        assert!(nobody_listens(head) && nobody_listens(&format!("{head}{others}")));
+        assert!(!nobody_listens(&format!("{head}{others}{}", socket("12", "00000144"))));
+        assert!(!nobody_listens("") && !nobody_listens(&format!("{head}strange\n")));
     }
 
     #[test]

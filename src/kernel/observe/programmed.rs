@@ -67,7 +67,9 @@ pub fn programs(
                 found.insert(program.family, ProgramState::Damaged(vec![table]));
             }
             Some(fingerprint) if *fingerprint != program.fingerprint => {
-                found.insert(program.family, ProgramState::Other);
+                // A table that is dormant tells of no program.
+                let dormant = fingerprint.is_empty() && kernel.dormant()?.contains(&program.family);
+                found.insert(program.family, if dormant { ProgramState::Dormant } else { ProgramState::Other });
             }
             Some(_) => current.push(program.clone()),
         }

@@ -32,7 +32,11 @@ fn is_ours(table: &str) -> bool {
 pub(super) fn read(own_addresses: BTreeSet<IpAddr>, unread: &mut Vec<String>) -> Ruleset {
     let until = Instant::now() + PATIENCE;
     let mut ruleset = Ruleset::new(own_addresses);
-    let names = match nft(&["-j", "list", "tables"], until).and_then(|json| names(&json)) {
+    let listed = nft(&["-j", "list", "tables"], until);
+    if let Ok(json) = &listed {
+        unread.extend(at_interfaces(json));
+    }
+    let names = match listed.and_then(|json| names(&json)) {
         Ok(names) => names,
         Err(reason) => {
             unread.push(format!("listing the tables of others: {reason}"));
@@ -62,6 +66,18 @@ pub fn own_table(family: Family, own_addresses: BTreeSet<IpAddr>) -> Seen<Rulese
     let mut ruleset = Ruleset::new(own_addresses);
     ruleset.add(&list("-j")?, &list("-a")?)?;
     Ok(ruleset)
+}
+
+/// Tables whose chains are asked at an interface, before everything that is looked at here.
+fn at_interfaces(json: &str) -> Vec<String> {
+    let json: Value = serde_json::from_str(json).unwrap_or_default();
+    let objects = json.get("nftables").and_then(Value::as_array).into_iter().flatten();
+    let tables = objects.filter_map(|object| object.get("table"));
+    let tables = tables.filter(|table| table.get("family").and_then(Value::as_str) == Some("netdev"));
+    let name = |table: &Value| table.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    tables
+        .map(|table| format!("table netdev {} was not looked at: it sees packets at an interface", name(table)))
+        .collect()
 }
 
 /// Family and name of each table that concerns us and is not ours.
