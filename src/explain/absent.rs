@@ -14,6 +14,9 @@ use crate::{
     objects,
 };
 
+/// Who makes slices in a cluster.
+const CONTROLLER: &str = "see whether kube-controller-manager runs, which makes them of the Pods, and its log";
+
 /// A service port that has nobody to serve it.
 pub(super) struct Absent<'a> {
     pub scene: &'a Scene,
@@ -27,8 +30,12 @@ pub(super) struct Absent<'a> {
 impl Absent<'_> {
     /// The first true cause.
     pub fn fault(&self) -> Fault {
-        let known =
-            self.unnamed_port().or_else(|| self.not_usable()).or_else(|| self.of_pods()).or_else(|| self.of_slices());
+        let known = self
+            .unnamed_port()
+            .or_else(|| self.not_usable())
+            .or_else(|| self.without_slices())
+            .or_else(|| self.of_pods());
+        let known = known.or_else(|| self.of_slices());
         known.unwrap_or_else(|| self.nobody_made_them())
     }
 
@@ -95,8 +102,33 @@ impl Absent<'_> {
         self.wrong_family(&verdicts).or_else(|| self.not_running(&verdicts))
     }
 
+    /// A cluster's controller makes slices for every Service with a selector, empty ones, too.
+    fn without_slices(&self) -> Option<Fault> {
+        let (raw, _) = self.raw()?;
+        let id = self.id();
+        let made = self.scene.world.slices_of(id).next().is_some();
+        if self.scene.api.is_none() || raw.spec.selector.is_empty() || made {
+            return None;
+        }
+        let because = format!("Service {id} has no endpoints: it has a selector, and no EndpointSlice was made for it");
+        Some(Fault::new(Stage::Endpoint, Cause::NoEndpointsObject, because, CONTROLLER))
+    }
+
     fn matches_nothing(&self, raw: &objects::Service) -> Fault {
         let id = self.id();
+        if self.scene.pods_unlisted().is_some() {
+            let selector = near::labels(&raw.spec.selector);
+            return Fault::new(
+                Stage::Endpoint,
+                Cause::SelectorMatchesNothing,
+                format!("Service {id} has no endpoints: its selector {selector} matches no Pod that has an address"),
+                format!(
+                    "see whether it matches any: kubectl -n {} get pods -l {selector}; if not, correct spec.selector or \
+                     the Pods' labels",
+                    id.namespace
+                ),
+            );
+        }
         let near = near::pods(raw, self.scene);
         let near = if near.is_empty() { String::new() } else { format!(" ({})", list(&near)) };
         Fault::new(
@@ -186,6 +218,9 @@ impl Absent<'_> {
             let others: Vec<String> = others.map(|facts| facts.address.to_string()).collect();
             return Some(self.other_family(&list(&others)));
         }
+        if let Some(fault) = self.unlisted_port_name() {
+            return Some(fault);
+        }
         let names: BTreeSet<String> = filled().flat_map(|slice| &slice.ports).map(shown_port).collect();
         let names: Vec<String> = names.into_iter().collect();
         let has = match names.is_empty() {
@@ -198,6 +233,25 @@ impl Absent<'_> {
             format!("the endpoints of Service {id} have no port {} ({has})", shown(&port.name, port.protocol)),
             "give the port the same name and protocol in the Service and in its Endpoints or EndpointSlice",
         ))
+    }
+
+    /// Pods that could not be listed, and have no port of the target port's name: the slices that were made of them would
+    /// have it.
+    fn unlisted_port_name(&self) -> Option<Fault> {
+        let (raw, port) = self.raw()?;
+        self.scene.pods_unlisted()?;
+        match &port.target_port {
+            Some(objects::IntOrString::String(name)) if !name.is_empty() && !raw.spec.selector.is_empty() => {
+                let because = format!(
+                    "no Pod of Service {} has a port with the name {name:?} of targetPort in port {}",
+                    self.id(),
+                    port.port
+                );
+                let remedy = "correct spec.ports[].targetPort, or name the container's port so";
+                Some(Fault::new(Stage::Endpoint, Cause::TargetPortName, because, remedy))
+            }
+            _ => None,
+        }
     }
 
     /// Neither Pods nor slices.
@@ -213,7 +267,13 @@ impl Absent<'_> {
         }
         let selector = self.raw().filter(|(raw, _)| !raw.spec.selector.is_empty());
         if let Some((raw, _)) = selector {
-            return self.matches_nothing(raw);
+            let selected: Vec<String> = self.verdicts().map(|all| pods_with(&all, |_| true)).unwrap_or_default();
+            if selected.is_empty() {
+                return self.matches_nothing(raw);
+            }
+            let because =
+                format!("the EndpointSlices of Service {id} lack the Pods that it selects: {}", list(&selected));
+            return Fault::new(Stage::Endpoint, Cause::NoEndpointsObject, because, CONTROLLER);
         }
         let of_namespace = self.scene.objects.iter().filter_map(|located| match &located.object {
             objects::Object::Endpoints(o) if o.metadata.namespace() == &*id.namespace => Some(o.metadata.name.clone()),
@@ -269,7 +329,8 @@ fn pods_with(verdicts: &[(&objects::Pod, PodVerdict)], is: impl Fn(&PodVerdict) 
 }
 
 fn shown_port(port: &crate::model::SlicePort) -> String {
-    format!("{} {}", shown(&port.name, port.protocol), port.port)
+    let name = if port.name.is_empty() { "without a name".to_owned() } else { format!("named {}", port.name) };
+    format!("{}/{} {name}", port.port, port.protocol)
 }
 
 fn shown(name: &str, protocol: crate::model::Protocol) -> String {

@@ -3,9 +3,13 @@
 
 mod absent;
 mod address;
+mod alias;
 mod cause;
 mod client;
+mod dial;
 mod headless;
+mod hostname;
+mod name;
 mod near;
 mod others;
 mod question;
@@ -20,7 +24,7 @@ mod walk;
 
 pub use cause::Cause;
 pub use question::{Dialled, Host, NameAnswer, PortRef, Question, Resolution};
-pub use scene::Scene;
+pub use scene::{ApiLists, Scene};
 pub use walk::{deciding_node, explain};
 
 use std::{collections::BTreeSet, net::IpAddr};

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compile::{Path, Sender, Use, path},
-    controlplane::{PodVerdict, declared, is_selected, pending_reason, verdict},
+    controlplane::{PodVerdict, declared, is_selected, verdict},
     model::Severity,
     objects::{self, IntOrString},
     tables::{DeadEnd, List},
@@ -202,12 +202,12 @@ fn contested(way: &Way<'_>, report: &mut Report) {
 
 fn pending(way: &Way<'_>, report: &mut Report) {
     let raw = way.scene.service(&way.plan.service.id);
-    let Some(reason) = raw.and_then(|raw| pending_reason(raw, &way.scene.options)) else { return };
+    let Some((reason, remedy)) = raw.and_then(|raw| way.scene.pending(raw)) else { return };
     let because = format!("the external address of Service {} is pending: {reason}", way.plan.service.id);
     if report.is_broken() {
         report.step(Stage::Frontend, Mark::Warning, because);
     } else {
-        let remedy = "install a load balancer provider, or give --load-balancer-pool; node ports work meanwhile";
+        let remedy = format!("{remedy}; node ports work meanwhile");
         report.remark(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy));
     }
 }

@@ -169,6 +169,10 @@ impl Way<'_> {
                 let Some(port) = self.service_port() else { return };
                 let (scene, service, family) = (self.scene, self.plan.service, self.port.family);
                 let mut fault = Absent { scene, service, port, family, selection: &self.port.selection }.fault();
+                if let (Cause::SelectorMatchesNothing, Some(unlisted)) = (fault.cause, scene.pods_unlisted()) {
+                    let text = format!("{unlisted}: why the selector matches nothing cannot be told");
+                    report.step(Stage::Endpoint, Mark::Unknown, text);
+                }
                 fault.because += &format!("; connections to {frontend} are refused");
                 report.breaks(fault, Outcome::Refused);
             }
@@ -290,13 +294,12 @@ pub(super) fn of_list(judged: &Judged<'_>, list: List) -> Use {
     }
 }
 
-/// What a frontend is, in words.
-pub(super) fn kind(kind: FrontendKind) -> &'static str {
+/// What a frontend is, in a sentence.
+pub(super) fn kind(kind: FrontendKind) -> String {
     match kind {
-        FrontendKind::ClusterIp => "the cluster IP",
-        FrontendKind::LoadBalancer => "a load-balancer address",
-        FrontendKind::ExternalIp => "an external IP",
-        FrontendKind::NodePort => "the node port",
+        FrontendKind::ClusterIp | FrontendKind::NodePort => format!("the {}", kind.name()),
+        FrontendKind::LoadBalancer => format!("a {} address", kind.name()),
+        FrontendKind::ExternalIp => format!("an {}", kind.name()),
     }
 }
 

@@ -1,10 +1,8 @@
 //! What is to be seen on this node.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
+use super::AGENT;
 use crate::{
     compile::node_rows,
     config::Config,
@@ -13,9 +11,6 @@ use crate::{
     model::{Family, Frontend},
     observed::{AgentReport, Observed, ProgramState, Programmed, Seen, Silence},
 };
-
-/// Where an agent serves its metrics if nobody chose.
-const AGENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
 
 /// Looks at everything that the answer depends on. Nothing is changed, and what cannot be seen is missing alone.
 pub fn observe(offline: &Explanation, question: &Question, scene: &Scene, config: &Config) -> Observed {

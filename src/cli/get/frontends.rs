@@ -6,10 +6,8 @@ use serde::Serialize;
 
 use super::{Line, Shape, count_or_dash};
 use crate::{
-    cli::{
-        look::{Needs, Seen, Selected, Side, View},
-        summary,
-    },
+    cli::look::{Needs, Seen, Selected, Side, View},
+    compile::FrontendKind,
     model::Family,
     tables::{DeadEnd, Policy},
 };
@@ -134,7 +132,7 @@ fn line(seen: &Seen<'_>, connections: Option<u64>, view: &View<'_>) -> Option<Fr
     let (all, local) = (side.all.len(), side.local.len());
     Some(FrontendLine {
         frontend: seen.frontend.to_string(),
-        kind: seen.kind.map_or("external", summary::kind).to_owned(),
+        kind: seen.kind.map_or("external", FrontendKind::name).to_owned(),
         service: port.service.to_string(),
         port: port.name.to_string(),
         policy: side.policy.map(|policy| policy_name(policy).to_owned()),

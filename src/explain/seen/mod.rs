@@ -1,5 +1,6 @@
 //! What was seen on the node, judged: the kernel's tables, the agent, tracked connections, routes, rules of others.
 
+mod affinity;
 mod connections;
 mod edited;
 mod node;
@@ -11,7 +12,7 @@ use std::net::IpAddr;
 use super::{Mark, Outcome, Scene, Stage, client::Client, report::Report};
 use crate::{
     compile::ServicePlan,
-    model::{Family, Frontend, PortId, ServiceId},
+    model::{Family, Frontend, ServiceId},
     observed::Observed,
 };
 
@@ -39,14 +40,6 @@ impl Sight<'_> {
 
     fn plan(&self) -> Option<ServicePlan<'_>> {
         self.scene.plan(self.owner()?)
-    }
-
-    /// The service port that the frontend is one of.
-    fn port(&self) -> Option<PortId> {
-        let plan = self.plan()?;
-        let mut ports = plan.ports.iter();
-        let port = ports.find(|port| port.frontends.iter().any(|own| own.frontend == self.frontend))?;
-        Some(port.id.clone())
     }
 
     /// The client's address in the family of the packet.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Sight, edited, unseen};
+use super::{Sight, affinity, edited, unseen};
 use crate::{
     explain::{
         Cause, Mark, Outcome, Stage,
@@ -33,7 +33,7 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
     agent(sight, behind, report);
     if let Ok(programmed) = &sight.observed.programmed {
         counters(sight, programmed, report);
-        remembered(sight, programmed, report);
+        affinity::judge(sight, programmed, report);
     }
 }
 
@@ -66,7 +66,8 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
         Some(ProgramState::Other) => {
             let because =
                 format!("the program in table {table} is of another version of portolan, or of other settings");
-            let remedy = "restart portolan run with these settings; it replaces the program without a gap";
+            let remedy = "if portolan run has other settings than those given here, give the same (--config); else restart it: it \
+                          replaces the program without a gap";
             report.remark(Fault::new(Stage::Kernel, Cause::KernelDiffers, because, remedy));
         }
         Some(ProgramState::Damaged(things)) => {
@@ -335,12 +336,4 @@ fn counters(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
         );
         report.note(Stage::Kernel, text);
     }
-}
-
-/// Session affinity that knows the client already.
-fn remembered(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
-    let Some(known) = known(sight, programmed, report) else { return };
-    let text = format!("the client is remembered: it goes to {} for another {} s", known.target, known.expires);
-    report.note(Stage::Affinity, text);
-    report.prediction.endpoints = [known.target].into();
 }

@@ -299,6 +299,35 @@ fn a_client_that_is_remembered_goes_where_it_went() {
 }
 
 #[test]
+fn a_client_that_is_pinned_to_what_is_not_used_any_more() {
+    let sticky = BASE.replace("selector: {app: web}", "selector: {app: web}\n  sessionAffinity: ClientIP");
+    assert_ne!(sticky, BASE);
+    let pinned = |client: [u8; 4], to: &str| {
+        let (protocol, port_name) = (Protocol::Tcp, "http".to_owned());
+        let (client, target) = (client.into(), target(to));
+        let known = RememberedClient { list: ListName::All, protocol, port_name, client, target, expires: 77 };
+        programmed(|programmed| programmed.remembered = vec![known])
+    };
+    let (own, other) = ([10, 244, 1, 20], [10, 244, 1, 21]);
+    let told = ask_live(&sticky, &pinned(own, "10.244.1.99:8080"));
+    let words = ["10.244.1.99:8080", "affinity-shop/web/tcp/http-address '{ 10.244.1.20 }'"];
+    assert_told("gone", &told, Verdict::Fails, Some(Cause::StaleAffinity), &words);
+    assert_eq!(told.prediction.outcome, Outcome::Dropped);
+    assert_told("used", &ask_live(&sticky, &pinned(own, "10.244.2.11:8080")), Verdict::Works, None, &[]);
+    assert_told("another's", &ask_live(&sticky, &pinned(other, "10.244.1.99:8080")), Verdict::Works, None, &[]);
+    let mut local = pinned(own, "10.244.1.99:8080");
+    local.programmed.as_mut().unwrap().remembered[0].list = ListName::Local;
+    assert_told("of the other list", &ask_live(&sticky, &local), Verdict::Works, None, &[]);
+
+    let unready = "conditions: [{type: Ready, status: \"False\"}]";
+    let not_ready = sticky.replacen("conditions: [{type: Ready, status: \"True\"}]", unready, 1);
+    assert_ne!(not_ready, sticky);
+    let told = ask_live(&not_ready, &pinned(own, "10.244.1.11:8080"));
+    assert_eq!((told.verdict, told.prediction.endpoints), (Verdict::WorksBut, [target("10.244.1.11:8080")].into()));
+    assert!(told.sentence.contains("is not ready"), "{}", told.sentence);
+}
+
+#[test]
 fn the_node() {
     let off = surroundings(|s| s.forwarding.extend([(Family::V4, false)]));
     assert_told("off", &ask_live(BASE, &off), Verdict::Fails, Some(Cause::ForwardingOff), &["net.ipv4.ip_forward"]);

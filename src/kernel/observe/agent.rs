@@ -1,7 +1,6 @@
 use std::{fs, io, net::SocketAddr};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use serde_json::Value;
 
 use crate::{
     kernel::{
@@ -15,20 +14,18 @@ use crate::{
 
 /// More than a report can hold.
 const MOST_BYTES: usize = 256 * 1024;
-/// What the agent tells of itself, whatever the Service.
-const ALL: &str = "/status";
 
 /// Asks the agent that listens on this address, its metrics address, about a Service, or only about itself. Waits for a
 /// second at most. An error says whether nobody listens there, or who else does.
 pub fn agent(address: SocketAddr, service: Option<&ServiceId>) -> Seen<AgentReport> {
     let path = match service {
         // No object can have another name: the agent knows nothing of it.
-        Some(id) if !is_plain(&id.namespace) || !is_plain(&id.name) => ALL.to_owned(),
+        Some(id) if !is_plain(&id.namespace) || !is_plain(&id.name) => "/status".to_owned(),
         Some(id) => format!("/status/services/{}/{}", id.namespace, id.name),
-        None => ALL.to_owned(),
+        None => "/status".to_owned(),
     };
     let answer = http::get(address, &path, MOST_BYTES).map_err(|error| no_agent(address, &reason(&error)))?;
-    report(&answer, path == ALL).map_err(|reason| no_agent(address, &reason))
+    report(&answer).map_err(|reason| no_agent(address, &reason))
 }
 
 fn no_agent(address: SocketAddr, reason: &str) -> String {
@@ -44,22 +41,13 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-fn report(answer: &Answer, of_all: bool) -> Result<AgentReport, String> {
+fn report(answer: &Answer) -> Result<AgentReport, String> {
     match answer.code {
         _ if !answer.has(MARK) => Err("somebody else listens there".to_owned()),
-        200 => read(&answer.body, of_all).map_err(|error| format!("its answer cannot be read: {error}")),
+        200 => read(&answer.body).map_err(|error| format!("its answer cannot be read: {error}")),
         404 => Err("it is of a version that does not tell its state".to_owned()),
         code => Err(format!("it answers with code {code}")),
     }
-}
-
-/// What an agent tells of all it does names every Service that is refused; here it is about none of them.
-fn read(body: &str, of_all: bool) -> serde_json::Result<AgentReport> {
-    let mut report: Value = serde_json::from_str(body)?;
-    if let Some(report) = report.as_object_mut().filter(|_| of_all) {
-        report.remove("refused");
-    }
-    serde_json::from_value(report)
 }
 
 /// Whether nobody at all listens for changes of nftables in the calling thread's network namespace. A running agent does;
@@ -81,6 +69,17 @@ fn nobody_listens(sockets: &str) -> bool {
     lines.next().is_some_and(|head| head.starts_with("sk ")) && !lines.any(listens)
 }
 
+/// The process as a whole tells, by the name that is the reason of one Service here, of all Services that are refused.
+fn read(body: &str) -> serde_json::Result<AgentReport> {
+    let mut report: serde_json::Value = serde_json::from_str(body)?;
+    if report["refused"].is_object()
+        && let Some(fields) = report.as_object_mut()
+    {
+        fields.remove("refused");
+    }
+    serde_json::from_value(report)
+}
+
 /// Letters that mean nothing in a path.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)) && !name.starts_with('.')
@@ -97,10 +96,6 @@ mod tests {
 
     /// What is made of one answer.
     fn asked(answer: &str) -> (Seen<AgentReport>, String) {
-        asked_about(Some(&ServiceId::new("shop", "web")), answer)
-    }
-
-    fn asked_about(service: Option<&ServiceId>, answer: &str) -> (Seen<AgentReport>, String) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let answer = answer.to_owned();
@@ -111,7 +106,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
-        let seen = agent(address, service);
+        let seen = agent(address, Some(&ServiceId::new("shop", "web")));
         (seen.map_err(|e| e.replace(&address.to_string(), "ADDRESS")), server.join().unwrap())
     }
 
@@ -124,6 +119,11 @@ mod tests {
         assert!(report.programmed.is_some() && report.verified.is_none());
         assert!(request.starts_with("GET /status/services/shop/web HTTP/1.0\r\n"), "{request}");
 
+        let whole =
+            r#"{"node":"node-1","version":"1","sourceStale":"2026-11-21T09:00:00Z","refused":{"a/b":"no room"}}"#;
+        let whole = asked(&format!("HTTP/1.1 200 OK\r\nX-Portolan: 1\r\n\r\n{whole}")).0.unwrap();
+        assert!(whole.source_stale.is_some() && whole.refused.is_none());
+
         let stranger = asked(&format!("HTTP/1.1 200 OK\r\n\r\n{body}")).0;
         assert_eq!(stranger.unwrap_err(), "no agent answers at ADDRESS: somebody else listens there");
         let old = asked("HTTP/1.1 404 Not Found\r\nx-portolan: 1\r\n\r\n").0;
@@ -133,20 +133,6 @@ mod tests {
         assert!(no_http.ends_with("does not speak HTTP"), "{no_http}");
         let broken = asked("HTTP/1.1 200 OK\r\nx-portolan: 1\r\n\r\n{").0.unwrap_err();
         assert!(broken.contains("cannot be read"), "{broken}");
-    }
-
-    #[test]
-    fn an_agent_tells_of_itself_where_no_service_is_asked_for() {
-        let status = crate::status::Status::new("node-1");
-        let refused = [(ServiceId::new("shop", "db"), "No buffer space".to_owned())];
-        status.passed(refused.into(), |_| true, true);
-        let body = serde_json::to_string(&status.summary()).unwrap();
-        assert!(body.contains("No buffer space"), "{body}");
-        let (seen, request) = asked_about(None, &format!("HTTP/1.1 200 OK\r\nX-Portolan: 1\r\n\r\n{body}"));
-        let report = seen.unwrap();
-        assert_eq!((report.node.as_str(), report.refused), ("node-1", None));
-        assert!(report.verified.is_some());
-        assert!(request.starts_with("GET /status HTTP/1.0\r\n"), "{request}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     kernel::{DataPlane, KernelError, NetlinkDataPlane},
     model::{Family, Frontend, PortId, Settings},
     observed::{Counters, ListName, ProgramState, Programmed, RememberedClient, Seen},
-    tables::{AffinityGroup, Contents, Owner, Policy, Program, Rows, TableState, differences, guard_prefix},
+    tables::{AffinityGroup, Contents, Owner, Policy, Program, Rows, TABLE, TableState, differences, guard_prefix},
 };
 
 /// Compares our tables with what this version would write: the program for these settings, the Service's rows for this
@@ -63,13 +63,12 @@ pub fn programs(
             None => drop(found.insert(program.family, ProgramState::Missing)),
             // Somebody made it dormant, or wrote a table of this name himself.
             Some(fingerprint) if fingerprint.is_empty() => {
-                let table = format!("{} table dormant", program.family.nft());
-                found.insert(program.family, ProgramState::Damaged(vec![table]));
+                let strange = || ProgramState::Damaged(vec![format!("{} table {TABLE}", program.family.nft())]);
+                let dormant = kernel.dormant()?.contains(&program.family);
+                found.insert(program.family, if dormant { ProgramState::Dormant } else { strange() });
             }
             Some(fingerprint) if *fingerprint != program.fingerprint => {
-                // A table that is dormant tells of no program.
-                let dormant = fingerprint.is_empty() && kernel.dormant()?.contains(&program.family);
-                found.insert(program.family, if dormant { ProgramState::Dormant } else { ProgramState::Other });
+                found.insert(program.family, ProgramState::Other);
             }
             Some(_) => current.push(program.clone()),
         }
