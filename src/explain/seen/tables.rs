@@ -241,11 +241,12 @@ fn endpoints(differences: &[&Difference], report: &mut Report) -> bool {
 
 /// The client that session affinity knows, with an endpoint that it may go to.
 fn known<'a>(sight: &Sight<'_>, programmed: &'a Programmed, report: &Report) -> Option<&'a RememberedClient> {
-    let (client, port) = (sight.client_address()?, sight.port()?);
+    let (client, plan) = (sight.client_address()?, sight.plan()?);
+    let port = plan.ports.iter().find(|port| port.frontends.iter().any(|own| own.frontend == sight.frontend))?;
     programmed.remembered.iter().find(|known| {
         known.client == client
-            && known.protocol == port.protocol
-            && *known.port_name == *port.name
+            && known.protocol == port.id.protocol
+            && *known.port_name == *port.id.name
             && report.prediction.endpoints.contains(&known.target)
     })
 }
