@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use tracing::warn;
 
-use super::node_name;
+use super::{node_name, read_config};
 use crate::config::{self, Config, Entry, Warning};
 
 const EXAMPLES: &str = "\
@@ -126,9 +126,7 @@ impl RunArgs {
     fn as_given(&self) -> anyhow::Result<(Config, Vec<Warning>)> {
         let (mut entries, mut warnings) = (Vec::new(), Vec::new());
         if let Some(path) = &self.config_file {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read the configuration from {}", path.display()))?;
-            (entries, warnings) = config::read_file(&text, &path.display().to_string())?;
+            (entries, warnings) = read_config(path)?;
         }
         let (config, more) = config::resolve(entries, self.given.clone())?;
         warnings.extend(more);

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Arg, Args, ValueEnum};
 use tracing::{info, warn};
 
-use super::{InputArgs, NodeArgs, node_name, table};
+use super::{ConfigFile, InputArgs, NodeArgs, node_name, table};
 use crate::{
     kernel::{DataPlane, NetlinkDataPlane, observe},
     model::{Family, Severity},
@@ -42,7 +42,7 @@ Examples:
 ///
 /// Exit code: 0 nothing changes, or nothing that --fail-on asks for; 1 something does; 2 a side could not be read, or
 /// objects of NEW are refused (the plan is printed all the same).
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, mut_args = shown)]
 pub struct PlanArgs {
     /// What is there now: manifests, a ruleset, or `live`
@@ -60,6 +60,8 @@ pub struct PlanArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    #[command(flatten)]
+    config: ConfigFile,
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
@@ -94,6 +96,10 @@ fn shown(arg: Arg) -> Arg {
 }
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let (mut input, node) = args.config.below(&args.input, &args.node)?;
+    // The manifests of a file are those of the running process, and no side.
+    input.manifests.clone_from(&args.input.manifests);
+    let args = &PlanArgs { input, node, ..args.clone() };
     let paths = |one: &Option<PathBuf>, several: &[PathBuf]| one.iter().chain(several).cloned().collect::<Vec<_>>();
     let (old, new) = (paths(&args.old, &args.older), paths(&args.new, &args.input.manifests));
     let from_stdin = |paths: &[PathBuf]| paths.contains(&PathBuf::from(STDIN));
