@@ -23,6 +23,7 @@ pub mod health;
 pub mod http;
 pub mod kernel;
 pub mod lab;
+pub mod listing;
 pub mod metrics;
 pub mod model;
 pub mod objects;

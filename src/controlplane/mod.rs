@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-pub use allocate::{Allocations, Held, pending_reason};
+pub use allocate::{Allocations, Held, default_service_cidr, pending_reason};
 pub use slices::{PodVerdict, declared, is_selected, verdict};
 pub use workloads::expand_workloads;
 

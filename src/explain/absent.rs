@@ -329,7 +329,8 @@ fn pods_with(verdicts: &[(&objects::Pod, PodVerdict)], is: impl Fn(&PodVerdict) 
 }
 
 fn shown_port(port: &crate::model::SlicePort) -> String {
-    format!("{} {}", shown(&port.name, port.protocol), port.port)
+    let name = if port.name.is_empty() { "without a name".to_owned() } else { format!("named {}", port.name) };
+    format!("{}/{} {name}", port.port, port.protocol)
 }
 
 fn shown(name: &str, protocol: crate::model::Protocol) -> String {

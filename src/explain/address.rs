@@ -1,17 +1,25 @@
 //! From an address and a port to whatever answers there.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 use super::{
     Cause, Outcome, PortRef, Question, Scene, Stage,
+    absent::raw_port,
     client::{Client, Role},
-    near::list,
+    headless::declares_others,
+    near::{self, list},
     report::{Fault, Report},
     service::{shown, to_frontend, unclaimed},
 };
 use crate::{
-    model::{Family, Frontend, NodePortAddresses, Protocol, Service, ServiceId, Target, is_loopback, parse_address},
-    objects,
+    controlplane::default_service_cidr,
+    model::{
+        Family, Frontend, NodePortAddresses, Protocol, Service, ServiceId, ServicePort, Slice, Target, is_loopback,
+        parse_address,
+    },
+    objects::{self, IntOrString},
 };
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
@@ -34,7 +42,8 @@ pub(super) fn walk(
     let owned = candidates.find_map(|frontend| {
         Some((frontend, scene.claims().kind(&frontend)?, scene.claims().owner(&frontend)?.clone()))
     });
-    if !client.speaks(Family::of(address)) {
+    // Every machine has a loopback address of its own.
+    if !client.speaks(Family::of(address)) && !is_loopback(address) {
         let because = format!("the client ({}) has no {} address", client.label, Family::of(address));
         let fault = Fault::new(Stage::Client, Cause::OtherFamily, because, "dial an address of the client's family");
         report.breaks(fault, Outcome::NoAddress);
@@ -107,8 +116,8 @@ impl Stray<'_> {
                 return true;
             }
             let refused = scene.plan(id).is_some_and(|plan| plan.cluster_ips.contains(&address));
-            let (cause, because) = wrong_port(service, &frontend, "cluster IP");
-            let fault = Fault::new(Stage::Frontend, cause, because, "dial one of these");
+            let (cause, because) = wrong_port(service, &[service], &frontend, "cluster IP");
+            let fault = Fault::new(Stage::Frontend, cause, because, instead(&[service]));
             report.breaks(fault, if refused { Outcome::Refused } else { Outcome::Passed });
             return true;
         }
@@ -117,8 +126,10 @@ impl Stray<'_> {
         };
         let all: Vec<&Service> = scene.world.services.values().filter(external).collect();
         if let Some(service) = all.first() {
-            let (cause, because) = wrong_port(service, &frontend, "external address");
-            let fault = Fault::new(Stage::Frontend, cause, because, "dial one of these");
+            // Several Services may share such an address.
+            let of_port = all.iter().find(|service| service.ports.iter().any(|own| own.port == port));
+            let (cause, because) = wrong_port(of_port.unwrap_or(service), &all, &frontend, "external address");
+            let fault = Fault::new(Stage::Frontend, cause, because, instead(&all));
             report.breaks(fault, Outcome::Passed);
             return true;
         }
@@ -139,12 +150,12 @@ impl Stray<'_> {
                 return true;
             }
             if raw.spec.load_balancer_ip.as_ref().is_some_and(is_it) {
-                let reason = crate::controlplane::pending_reason(raw, &self.scene.options)
-                    .unwrap_or_else(|| "status.loadBalancer does not name it".to_owned());
+                let otherwise =
+                    || ("status.loadBalancer does not name it".to_owned(), "see its load balancer provider");
+                let (reason, remedy) = self.scene.pending(raw).unwrap_or_else(otherwise);
                 let because = format!(
                     "{address} is what Service {id} asks for as loadBalancerIP, and it does not have it: {reason}"
                 );
-                let remedy = "install a load balancer provider, or give --load-balancer-pool";
                 report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::Passed);
                 return true;
             }
@@ -170,6 +181,15 @@ impl Stray<'_> {
             owned.filter(|(f, _)| self.scene.is_here(f.address)).map(|(f, _)| f.to_string()).collect();
         instead.sort();
         let fault = match known {
+            Some((service, _)) if loopback => Fault::new(
+                Stage::Frontend,
+                Cause::Loopback,
+                format!(
+                    "{port} is the node port of Service {}, and node ports do not answer on loopback addresses such as {address}",
+                    service.id
+                ),
+                format!("dial an address of the node: {}", list(&instead)),
+            ),
             Some((service, _)) if !service.cluster_ips.iter().any(|ip| Family::of(*ip) == Family::of(address)) => {
                 let family = Family::of(address);
                 Fault::new(
@@ -184,15 +204,6 @@ impl Stray<'_> {
                 Cause::OtherProtocol,
                 format!("node port {port} of Service {} is for {}, not for {protocol}", service.id, own.protocol),
                 format!("dial {port}/{}", own.protocol),
-            ),
-            Some((service, _)) if loopback => Fault::new(
-                Stage::Frontend,
-                Cause::Loopback,
-                format!(
-                    "{port} is the node port of Service {}, and node ports do not answer on loopback addresses such as {address}",
-                    service.id
-                ),
-                format!("dial an address of the node: {}", list(&instead)),
             ),
             Some((service, _)) => Fault::new(
                 Stage::Frontend,
@@ -221,51 +232,129 @@ impl Stray<'_> {
     }
 
     fn no_node_port(&self, report: &mut Report) -> bool {
-        let Frontend { port, .. } = self.frontend;
-        let range = &self.scene.options.node_port_range;
-        let services = self.scene.world.services.values();
-        let all = services.flat_map(|service| service.ports.iter().filter_map(move |p| Some((service, p.node_port?))));
-        let all: Vec<String> = all.map(|(service, own)| format!("{own} of {}", service.id)).collect();
-        let because = match all.is_empty() {
-            true => format!("no Service has node port {port}, nor any other"),
-            false => format!("no Service has node port {port}; there are {}", list(&all)),
-        };
-        if range.contains(&port) {
-            let fault = Fault::new(
-                Stage::Frontend,
-                Cause::NoSuchService,
-                because,
-                "dial one of these, or set spec.ports[].nodePort",
-            );
-            report.breaks(fault, Outcome::Passed);
-        } else {
-            report.works =
-                format!("{} is no frontend of a Service: a process of the node itself may answer", self.frontend);
-            report.prediction.outcome = Outcome::Passed;
+        let Frontend { address, port, .. } = self.frontend;
+        if self.at_endpoint(report) {
+            return true;
         }
+        let services = || self.scene.world.services.values().filter(|service| service.proxied);
+        let ports = || services().flat_map(|service| service.ports.iter().map(move |port| (service, port)));
+        let leads_to = |own: &ServicePort, service: &Service| {
+            let raw = self.scene.service(&service.id).and_then(|raw| raw_port(raw, own));
+            raw.is_some_and(
+                |raw| matches!(&raw.target_port, Some(IntOrString::Int(target)) if *target == i32::from(port)),
+            )
+        };
+        let meant = ports().find_map(|(service, own)| {
+            let is_it = own.port == port || leads_to(own, service);
+            Some((service, own, own.node_port.filter(|_| is_it)?))
+        });
+        if let Some((service, own, node_port)) = meant {
+            let what = if own.port == port { "a port" } else { "a target port" };
+            let because = format!(
+                "{port} is {what} of Service {}, which has another one on nodes, {node_port}; only a process of the node itself could answer on {}",
+                service.id, self.frontend
+            );
+            let remedy = format!("dial {}", Target { address, port: node_port });
+            report.breaks(Fault::new(Stage::Frontend, Cause::NoSuchPort, because, remedy), Outcome::Passed);
+            return true;
+        }
+        let all = ports().filter_map(|(service, own)| Some(format!("{} of {}", own.node_port?, service.id)));
+        let all: Vec<String> = all.collect();
+        if self.scene.options.node_port_range.contains(&port) {
+            let (because, remedy) = match &all[..] {
+                [] => (format!("no Service has node port {port}, nor any other"), "set type: NodePort"),
+                [_] => (format!("no Service has node port {port}; there is {}", list(&all)), "dial that"),
+                _ => (format!("no Service has node port {port}; there are {}", list(&all)), "dial one of these"),
+            };
+            let remedy = format!("{remedy}, or set spec.ports[].nodePort");
+            report.breaks(Fault::new(Stage::Frontend, Cause::NoSuchService, because, remedy), Outcome::Passed);
+            return true;
+        }
+        let of = ports()
+            .find(|(_, own)| own.port == port)
+            .map(|(service, _)| format!(" (Service {} has port {port}, and no node port for it)", service.id));
+        let because = format!(
+            "{} is no frontend of a Service{}: only a process of the node itself may answer",
+            self.frontend,
+            of.unwrap_or_default()
+        );
+        report.prediction.outcome = Outcome::Passed;
+        report.remark(Fault::new(Stage::Frontend, Cause::NoSuchService, because, ""));
         true
     }
 
-    /// A pod's or endpoint's own address.
+    /// A pod's own address.
     fn at_pod(&self, report: &mut Report) -> bool {
-        let Frontend { address, port, .. } = self.frontend;
-        let Some(whole) = self.scene.pod_name_at(address) else { return false };
+        let Frontend { address, port, protocol } = self.frontend;
+        let Some(whole) = self.scene.pod_name_at(address) else { return self.at_endpoint(report) };
         report.note(Stage::Frontend, format!("{address} is the address of {whole}: no Service is involved"));
+        let others = self.scene.pod_at(address).and_then(|pod| declares_others(pod, port, protocol));
+        if let Some(others) = others {
+            let because = format!("probably nobody listens on {}: {others}", self.frontend);
+            let remedy = "dial a port that the Pod listens on, or declare this one";
+            let fault = Fault::new(Stage::Endpoint, Cause::TargetPortNotDeclared, because, remedy);
+            report.breaks(fault, Outcome::Refused);
+            return true;
+        }
+        self.itself(&whole, report)
+    }
+
+    /// The address and the port of an endpoint that is no Pod with an address of its own: one of the node's network, or
+    /// somebody outside.
+    fn at_endpoint(&self, report: &mut Report) -> bool {
+        let Frontend { address, port, .. } = self.frontend;
+        let services = self.scene.world.services.keys();
+        let mut slices = services.flat_map(|id| self.scene.world.slices_of(id));
+        let is_it = |slice: &&Slice| {
+            slice.ports.iter().any(|own| own.port == port) && slice.endpoints.iter().any(|own| own.address == address)
+        };
+        let Some(slice) = slices.find(is_it) else { return false };
+        let whole = format!("an endpoint of Service {}", slice.service);
+        report.note(Stage::Frontend, format!("{} is {whole}: no Service is involved", self.frontend));
+        self.itself(&whole, report)
+    }
+
+    fn itself(&self, whose: &str, report: &mut Report) -> bool {
+        let Frontend { address, port, .. } = self.frontend;
         report.prediction.outcome = Outcome::Answered;
         report.prediction.endpoints = [Target { address, port }].into();
-        report.works = format!("{} is {whole} itself: packets go there untranslated", self.frontend);
+        report.works = format!("{} is {whose} itself: packets go there untranslated", self.frontend);
         true
     }
 
     fn nobody(&self, report: &mut Report) {
-        let address = self.frontend.address;
-        let network = self.scene.world.service_networks.iter().find(|network| network.contains(&address));
-        if let Some(network) = network {
-            let because = format!(
-                "no Service has the cluster IP {address}; it is inside {network}, where cluster IPs are taken from, so packets to it are dropped"
-            );
+        let Frontend { address, port, .. } = self.frontend;
+        let fault = |cause, because: String, remedy: &str| Fault::new(Stage::Frontend, cause, because, remedy);
+        if address.is_unspecified() || address.is_multicast() || address == IpAddr::from(Ipv4Addr::BROADCAST) {
+            let because = format!("{address} is not the address of one machine: no Service can have it");
+            report.breaks(fault(Cause::NoSuchService, because, "dial another address"), Outcome::Passed);
+            return;
+        }
+        if let Some((network, known)) = service_network(address, self.scene) {
+            let (what, outcome) = match known {
+                true => ("where cluster IPs are taken from, so packets to it are dropped", Outcome::Dropped),
+                false => ("where cluster IPs are taken from unless --service-cidr says otherwise", Outcome::Passed),
+            };
+            let because = format!("no Service has the cluster IP {address}; it is inside {network}, {what}");
             let remedy = "ask for the name of the Service, or see kubectl get services -A for its address";
-            report.breaks(Fault::new(Stage::Frontend, Cause::NoSuchService, because, remedy), Outcome::Dropped);
+            report.breaks(fault(Cause::NoSuchService, because, remedy), outcome);
+            return;
+        }
+        if self.scene.options.load_balancer_pool.iter().any(|range| range.contains(address)) {
+            let because = format!("no Service has the load-balancer address {address}; it is in --load-balancer-pool");
+            let remedy = "see kubectl get services -A for the addresses that there are";
+            report.breaks(fault(Cause::NoSuchService, because, remedy), Outcome::Passed);
+            return;
+        }
+        let of_port = |service: &objects::Service| service.spec.ports.iter().any(|own| own.port == i32::from(port));
+        let mut waiting = self.scene.services().filter(|service| of_port(service));
+        let pending = waiting.find_map(|service| Some((service, self.scene.pending(service)?)));
+        if let Some((service, (reason, remedy))) = pending {
+            let id = ServiceId::new(service.metadata.namespace(), &service.metadata.name);
+            let because = format!(
+                "no Service has the address {address}; Service {id}, which has port {port}, waits for a load-balancer address: {reason}"
+            );
+            report.breaks(fault(Cause::AddressPending, because, remedy), Outcome::Passed);
             return;
         }
         let whose = if self.client.role == Role::Outside { "" } else { " by its routes" };
@@ -273,26 +362,46 @@ impl Stray<'_> {
             "no Service of this cluster has the address {address}: this node passes packets to it on{whose} as they are"
         );
         report.prediction.outcome = Outcome::Passed;
-        report.remark(Fault::new(Stage::Frontend, Cause::NoSuchService, because, ""));
+        report.remark(fault(Cause::NoSuchService, because, ""));
     }
 }
 
-fn wrong_port(service: &Service, frontend: &Frontend, what: &str) -> (Cause, String) {
+/// What else may be dialled at an address that these Services have.
+fn instead(services: &[&Service]) -> String {
+    let all: Vec<String> = services.iter().flat_map(|service| service.ports.iter().map(shown)).collect();
+    near::dial_one(&all).unwrap_or_default()
+}
+
+/// Why a Service does not answer on a port of its address, which it perhaps shares with others.
+fn wrong_port(service: &Service, sharing: &[&Service], frontend: &Frontend, what: &str) -> (Cause, String) {
     let Frontend { address, port, protocol } = frontend;
     let id = &service.id;
-    let all: Vec<String> = service.ports.iter().map(shown).collect();
-    match service.ports.iter().find(|own| own.port == *port) {
-        Some(other) => {
-            let because = format!(
-                "Service {id}, whose {what} {address} is, has port {port} for {}, not for {protocol}",
-                other.protocol
-            );
-            (Cause::OtherProtocol, because)
-        }
-        None => {
-            let because =
-                format!("Service {id}, whose {what} {address} is, has no port {port}; it has {}", all.join(", "));
-            (Cause::NoSuchPort, because)
-        }
+    if let Some(other) = service.ports.iter().find(|own| own.port == *port) {
+        let because = format!(
+            "Service {id}, whose {what} {address} is, has port {port} for {}, not for {protocol}",
+            other.protocol
+        );
+        return (Cause::OtherProtocol, because);
     }
+    let of = |service: &&Service| service.ports.iter().map(shown).collect::<Vec<_>>().join(", ");
+    let because = match sharing {
+        [] | [_] => format!("Service {id}, whose {what} {address} is, has no port {port}; it has {}", of(&service)),
+        all => {
+            let all: Vec<String> = all.iter().map(|one| format!("{} has {}", one.id, of(one))).collect();
+            format!("none of the Services that share the {what} {address} has port {port}: {}", all.join(", "))
+        }
+    };
+    (Cause::NoSuchPort, because)
+}
+
+/// The range of cluster IPs that an address is of, and whether the node knows that: where nobody says which range that is,
+/// cluster IPs come from the default one.
+pub(super) fn service_network(address: IpAddr, scene: &Scene) -> Option<(IpNet, bool)> {
+    let known = &scene.world.service_networks;
+    if let Some(network) = known.iter().find(|network| network.contains(&address)) {
+        return Some((*network, true));
+    }
+    // An API server has its own, and tells of it if it may.
+    let unsaid = known.is_empty() && scene.api.is_none();
+    default_service_cidr().filter(|network| unsaid && network.contains(&address)).map(|network| (network, false))
 }

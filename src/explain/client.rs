@@ -169,6 +169,12 @@ impl Client {
         Sender { address, pod, host: self.role == Role::Host }
     }
 
+    /// Whether it is neither a pod nor a node of the cluster.
+    pub fn is_stranger(&self, scene: &Scene) -> bool {
+        let is_node = |address: &IpAddr| scene.node_at(*address).is_some() || scene.pod_name_at(*address).is_some();
+        self.role == Role::Outside && self.namespace.is_none() && !self.addresses.iter().any(is_node)
+    }
+
     pub fn is_pod(&self) -> bool {
         matches!(self.role, Role::Pod | Role::FarPod)
     }

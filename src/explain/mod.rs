@@ -3,9 +3,13 @@
 
 mod absent;
 mod address;
+mod alias;
 mod cause;
 mod client;
+mod dial;
 mod headless;
+mod hostname;
+mod name;
 mod near;
 mod others;
 mod question;

@@ -86,6 +86,16 @@ impl Report {
         self.remarks.push(fault);
     }
 
+    /// Takes over what was found on a way that was tried aside.
+    pub fn absorb(&mut self, other: Report) {
+        self.steps.extend(other.steps);
+        self.broken.extend(other.broken);
+        self.remarks.extend(other.remarks);
+        self.unsure.extend(other.unsure);
+        self.works = other.works;
+        self.prediction = other.prediction;
+    }
+
     /// What could not be found out, and might break it: the sentence says so, and blames nobody.
     pub fn unsure(&mut self, what: impl Into<String>) {
         self.unsure.push(what.into());

@@ -11,7 +11,6 @@ mod ruleset;
 mod statement;
 mod value;
 mod walk;
-mod words;
 
 pub use ruleset::Ruleset;
 

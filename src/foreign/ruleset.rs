@@ -7,13 +7,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    Hook, compat,
-    expression::Sets,
-    statement::Statement,
-    words::{by_handle, cut, matches},
-};
-use crate::model::Family;
+use super::{Hook, compat, expression::Sets, statement::Statement};
+use crate::{listing, model::Family};
+
+/// How long a rule may be in what is told of it; sets on the spot can have thousands of elements.
+const LONGEST: usize = 300;
 
 /// Tables that are not ours, as nft lists them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,16 +76,15 @@ impl Ruleset {
         let json: Value = serde_json::from_str(json).map_err(|error| format!("reading nft's JSON: {error}"))?;
         let objects =
             json.get("nftables").and_then(Value::as_array).ok_or("reading nft's JSON: it has no `nftables`")?;
-        let texts = by_table(text);
+        // JSON has neither the words of rules nor, of older versions of nft, whether a table is dormant.
+        let texts = listing::read(text);
+        let unlisted = listing::Table::default();
         for table in objects.iter().filter_map(|object| object.get("table")) {
             let (Some(family), Some(name)) = (word(table, "family"), word(table, "name")) else { continue };
             let key = (family.to_owned(), name.to_owned());
-            let text = texts.get(&key).map_or("", String::as_str);
-            // JSON of older versions of nft does not say it.
-            let dormant =
-                text.lines().take(4).any(|line| line.trim().starts_with("flags ") && line.contains("dormant"));
-            if ["ip", "ip6", "inet"].contains(&family) && !dormant {
-                self.tables.push(Table::read(family, name, handle(table), objects, text));
+            let listed = texts.get(&key).unwrap_or(&unlisted);
+            if ["ip", "ip6", "inet"].contains(&family) && !listed.dormant {
+                self.tables.push(Table::read(family, name, handle(table), objects, listed));
             }
         }
         Ok(())
@@ -95,7 +92,7 @@ impl Ruleset {
 }
 
 impl Table {
-    fn read(family: &str, name: &str, table_handle: u64, objects: &[Value], text: &str) -> Self {
+    fn read(family: &str, name: &str, table_handle: u64, objects: &[Value], listed: &listing::Table) -> Self {
         let of_kind = |kind: &'static str| {
             let inside = move |body: &&Value| word(body, "family") == Some(family) && word(body, "table") == Some(name);
             objects.iter().filter_map(move |object| object.get(kind)).filter(inside)
@@ -110,13 +107,13 @@ impl Table {
         let sets = of_kind("set").chain(of_kind("map"));
         let sets: Sets<'_> = sets.filter_map(|set| Some((word(set, "name")?, set))).collect();
         let sets = sets.into_iter().filter(|(name, _)| !changing.contains(name)).collect();
-        let (words, compat_matches) = (by_handle(text), matches(text));
         for rule in of_kind("rule") {
             let Some(chain) = word(rule, "chain").and_then(|name| chains.get_mut(name)) else { continue };
             let handle = handle(rule);
             let unknown = format!("rule with handle {handle}");
-            let words = words.get(&handle).filter(|words| !words.is_empty()).unwrap_or(&unknown);
-            let before_counter = compat_matches.get(&handle).map(String::as_str);
+            let listed = listed.rules.get(&handle);
+            let words = listed.map(|rule| &rule.text).filter(|words| !words.is_empty()).unwrap_or(&unknown);
+            let before_counter = listed.and_then(|rule| rule.before_counter.as_deref());
             chain.rules.push(Rule { words: cut(words), statements: statements(rule, words, before_counter, &sets) });
         }
         Self { family: family.to_owned(), name: name.to_owned(), handle: table_handle, chains }
@@ -183,20 +180,10 @@ fn handle(object: &Value) -> u64 {
     object.get("handle").and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// The text of each table in a listing, by family and name.
-fn by_table(text: &str) -> BTreeMap<(String, String), String> {
-    let mut tables = BTreeMap::new();
-    let mut current: Option<(String, String)> = None;
-    for line in text.lines() {
-        if let Some(head) = line.strip_prefix("table ") {
-            let mut words = head.split(' ').map(str::to_owned);
-            current = words.next().zip(words.next());
-        }
-        if let Some(key) = &current {
-            let text: &mut String = tables.entry(key.clone()).or_default();
-            text.push_str(line);
-            text.push('\n');
-        }
+/// The words in a length for people.
+fn cut(words: &str) -> String {
+    match words.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", words.get(..end).unwrap_or_default()),
+        None => words.to_owned(),
     }
-    tables
 }

@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Event;
 use crate::{
+    listing,
     model::{Frontend, Target},
     tables::DeadEnd,
 };
@@ -51,61 +52,11 @@ impl Names {
     }
 }
 
-/// The rules of a listing as `nft --handle list ruleset` prints it: each on a line that ends with its handle.
+/// The texts of all rules in a listing as `nft --handle list ruleset` prints it.
 pub fn rules_of_listing(listing: &str) -> BTreeMap<RuleId, String> {
-    let mut rules = BTreeMap::new();
-    let (mut table, mut in_chain) = (None, false);
-    for line in listing.lines() {
-        let Some((text, handle)) = line.rsplit_once(" # handle ") else {
-            in_chain &= !line.starts_with("\t}");
-            continue;
-        };
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let depth = text.len() - text.trim_start_matches('\t').len();
-        match (depth, words.as_slice()) {
-            (0, ["table", family, name, ..]) => table = Some(((*family).to_owned(), (*name).to_owned())),
-            (1, [kind, ..]) => in_chain = *kind == "chain",
-            (2, _) if in_chain => {
-                if let (Some((family, name)), Ok(handle)) = (&table, handle.trim().parse()) {
-                    rules.insert((family.clone(), name.clone(), handle), without_counts(&words));
-                }
-            }
-            _ => {}
-        }
-    }
-    rules
-}
-
-/// What a counter counted until the listing says nothing of this packet.
-fn without_counts(words: &[&str]) -> String {
-    let mut rest = words;
-    let mut kept = Vec::new();
-    while let [first, after @ ..] = rest {
-        kept.push(*first);
-        rest = match (*first, after) {
-            ("counter", ["packets", _, "bytes", _, after @ ..]) => after,
-            _ => after,
-        };
-    }
-    kept.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_found_by_their_handles() {
-        let listing = "table inet fw { # handle 2\n\tset s { # handle 7\n\t\ttype ipv4_addr\n\t}\n\n\tchain input { # handle 1\n\
-            \t\ttype filter hook input priority filter; policy accept;\n\
-            \t\tudp dport 99 counter packets 0 bytes 0 reject # handle 2\n\t}\n}\ntable ip t { # handle 3\n\
-            \tchain c { # handle 1\n\t\tip saddr 10.0.0.1 comment \"a # handle 9\" drop # handle 2\n\t}\n}\n";
-        let rules = rules_of_listing(listing);
-        let rule = |family: &str, table: &str, handle| {
-            rules.get(&(family.to_owned(), table.to_owned(), handle)).map(String::as_str)
-        };
-        assert_eq!(rule("inet", "fw", 2), Some("udp dport 99 counter reject"));
-        assert_eq!(rule("ip", "t", 2), Some("ip saddr 10.0.0.1 comment \"a # handle 9\" drop"));
-        assert_eq!(rules.len(), 2, "{rules:?}");
-    }
+    let of_table = |((family, name), table): ((String, String), listing::Table)| {
+        let rules = table.rules.into_iter().filter(|(_, rule)| !rule.text.is_empty());
+        rules.map(move |(handle, rule)| ((family.clone(), name.clone(), handle), rule.text))
+    };
+    listing::read(listing).into_iter().flat_map(of_table).collect()
 }

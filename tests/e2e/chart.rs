@@ -66,9 +66,11 @@ impl Chart {
     pub fn environment(self, kind: &str, name: &str, folder: &Path, node: &str) -> Vec<(String, String)> {
         let container = self.container(kind, name);
         let variables = container["env"].as_array().unwrap().iter();
-        let with_value =
-            variables.filter_map(|variable| Some((variable["name"].as_str()?, variable["value"].as_str()?)));
-        with_value.map(|(name, value)| (name.to_owned(), moved(value, folder, node))).collect()
+        let value = |variable: &Value| match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+            Some("spec.nodeName") => Some(node.to_owned()),
+            _ => variable["value"].as_str().map(|value| moved(value, folder, node)),
+        };
+        variables.filter_map(|variable| Some((variable["name"].as_str()?.to_owned(), value(variable)?))).collect()
     }
 
     /// Writes what is mounted into a folder; `edit` may change the configuration file and the Corefile.
@@ -92,7 +94,7 @@ impl Chart {
 fn moved(text: &str, folder: &Path, node: &str) -> String {
     let [config, corefile, names] =
         ["config.yaml", "coredns/Corefile", "names"].map(|file| folder.join(file).display().to_string());
-    let text = text.replace("$(NODE_NAME)", node).replace(CONFIG, &config);
+    let text = text.replace("$(PORTOLAN_NODE)", node).replace(CONFIG, &config);
     text.replace(COREFILE, &corefile).replace(NAMES, &names)
 }
 

@@ -61,7 +61,10 @@ pub fn healthy() -> Vec<Situation> {
         at("name: with the namespace", "web.shop:80", "web.shop").from(VISITOR),
         at("name: in full", "web.shop.svc.cluster.local:80", "web.shop.svc.cluster.local").from(VISITOR),
         at("name: of the world", "www.example.com:80", "www.example.com"),
-        Situation::new("name: an alias", alias()).dns(Dns::Runs).asks_by_name("db:80", "db", 80),
+        Situation::new("name: an alias", alias())
+            .dns(Dns::Runs)
+            .asks_by_name("db:80", "db", 80)
+            .works_but("external-name", &["db.example.com"]),
         Situation::new("name: headless, by the pods' port", headless())
             .dns(Dns::Runs)
             .asks_by_name("web:8080", "web", 8080),

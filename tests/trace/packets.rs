@@ -130,8 +130,8 @@ fn what_others_do_is_named() {
             run(&node, &format!("nft {line}"));
         }
         let (ended, _) = net.trace(&guest, frontend, &[]);
-        let dropped = "dropped by inet firewall forward: tcp dport 8080 counter drop";
-        ended.assert("dropped", "by inet firewall forward: tcp dport 8080 counter drop", &["to endpoint", dropped]);
+        let dropped = "dropped by inet firewall forward: tcp dport 8080 drop";
+        ended.assert("dropped", "by inet firewall forward: tcp dport 8080 drop", &["to endpoint", dropped]);
         assert_eq!(ended.sentence(), format!("1 packet: {dropped}."));
         run(&node, "nft flush chain inet firewall forward");
         run(&node, "nft add chain inet firewall forward { policy drop ; }");

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    InputArgs, NodeArgs, input,
+    ConfigFile, InputArgs, NodeArgs, input,
     look::{Kernel, KernelSight, Needs, Objects, Pace, Selected, View, repeat},
     table,
 };
@@ -75,6 +75,8 @@ pub enum GetCommand {
 pub struct GetArgs {
     #[command(flatten)]
     selected: Selected,
+    #[command(flatten)]
+    config: ConfigFile,
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
@@ -244,7 +246,8 @@ impl Sight<'_> {
 
 impl Looker {
     fn open(args: &GetArgs, needs: Needs) -> anyhow::Result<Self> {
-        Self::new(&args.input, &args.node, needs)
+        let (input, node) = args.config.below(&args.input, &args.node)?;
+        Self::new(&input, &node, needs)
     }
 
     /// Opens the kernel and reads the manifests, if there are any.

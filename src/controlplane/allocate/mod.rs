@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub use memory::{Allocations, Held};
+pub use networks::default_service_cidr;
 pub use pending::pending_reason;
 
 /// `namespace/name` of an object.

@@ -67,7 +67,8 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
         Some(ProgramState::Other) => {
             let because =
                 format!("the program in table {table} is of another version of portolan, or of other settings");
-            let remedy = "restart portolan run with these settings; it replaces the program without a gap";
+            let remedy = "if portolan run has other settings than those given here, give the same (--config); else restart it: it \
+                          replaces the program without a gap";
             report.remark(Fault::new(Stage::Kernel, Cause::KernelDiffers, because, remedy));
         }
         Some(ProgramState::Damaged(things)) => {

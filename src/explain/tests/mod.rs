@@ -1,5 +1,7 @@
+mod addresses;
 mod api;
 mod live;
+mod names;
 mod objects;
 mod parsing;
 
@@ -26,7 +28,12 @@ fn manifests(changes: &[(&str, &str)]) -> String {
 
 /// The cluster as a node has it.
 fn scene(text: &str, node: &str) -> Scene {
-    let options = Options { nodes: vec![node.to_owned()], ..networks(&["10.96.0.0/16"]) };
+    scene_with(text, node, &["10.96.0.0/16"])
+}
+
+/// The same with these service networks.
+fn scene_with(text: &str, node: &str, service_cidrs: &[&str]) -> Scene {
+    let options = Options { nodes: vec![node.to_owned()], ..networks(service_cidrs) };
     let completed = complete_text(text, &options, &mut Allocations::default());
     let objects = |objects: &[Located]| {
         let (mut world, _) =

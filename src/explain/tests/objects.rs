@@ -245,7 +245,8 @@ fn kinds_of_service() {
         None,
         "shop/web:80",
     );
-    assert_told("alias", &alias, Verdict::Fails, Some(Cause::ExternalName), &["db.example.com"]);
+    assert_told("alias", &alias, Verdict::WorksBut, Some(Cause::ExternalName), &["db.example.com", "data plane"]);
+    assert_eq!(alias.prediction.outcome, Outcome::Passed);
     let headless = [("clusterIP: 10.96.0.1", "clusterIP: None")];
     let wrong = told(&headless, None, "shop/web:80");
     assert_told("headless", &wrong, Verdict::Fails, Some(Cause::Headless), &["8080"]);

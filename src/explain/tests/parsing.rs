@@ -35,6 +35,12 @@ fn targets_are_told_apart() {
         "we b",
         "web:80\nx",
         "[::1]80",
+        "10.96.0.300:80",
+        "10.96.0.20/32:80",
+        "web_x.shop:80",
+        "web..shop:80",
+        ".web:80",
+        "-web:80",
     ] {
         assert!(Dialled::parse(bad).is_err(), "{bad:?}");
     }
@@ -47,6 +53,7 @@ fn sources_are_told_apart() {
     assert_eq!(Source::parse("client"), Ok(pod("default", "client")));
     assert_eq!(Source::parse("shop/client"), Ok(pod("shop", "client")));
     assert_eq!(Source::parse("[fd00::1]"), Ok(Source::Address("fd00::1".parse().unwrap())));
+    assert_eq!(Source::parse("::1"), Ok(Source::Host), "nobody else sends from there");
     for bad in ["", "/", "a/b/c", "a b", "a/"] {
         assert!(Source::parse(bad).is_err(), "{bad:?}");
     }

@@ -76,6 +76,25 @@ impl Reader<'_> {
         Ok(self.headers()?.into_iter().map(|(family, header)| (family, comment(header))).collect())
     }
 
+    /// Family number and name of every table of the network namespace, whosever it is. The kernel takes any bytes for a
+    /// name.
+    pub fn every_table(&mut self) -> Result<Vec<(u8, Vec<u8>)>, KernelError> {
+        undisturbed("listing tables", || {
+            let mut found = Vec::new();
+            let all = NetfilterProtoFamily::Unspec;
+            self.dump(
+                NfTablesMessageType::GetTable,
+                all,
+                |_| {},
+                |family, attributes| {
+                    let name = attributes.get(NFTA_TABLE_NAME).unwrap_or_default();
+                    found.push((family, name.strip_suffix(&[0]).unwrap_or(name).to_owned()));
+                },
+            )?;
+            Ok(found)
+        })
+    }
+
     /// What the kernel says of the tables that exist.
     pub fn headers(&mut self) -> Result<BTreeMap<Family, Header>, KernelError> {
         let name = self.table;

@@ -42,6 +42,19 @@ pub(crate) fn protocol_family(family: Family) -> NetfilterProtoFamily {
     }
 }
 
+/// The family of a table as nft writes it, from its number in a netfilter header.
+pub(crate) fn family_name(number: u8) -> &'static str {
+    match number {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => "?",
+    }
+}
+
 /// Appends netlink messages to a buffer. Messages are numbered from the sequence number it starts with.
 pub(crate) struct Writer {
     bytes: Vec<u8>,

@@ -6,6 +6,6 @@ mod programmed;
 mod surroundings;
 
 pub use agent::{agent, nobody_follows_changes};
-pub use connections::connections;
+pub use connections::{connections, tracked};
 pub use programmed::{counters, programmed, programs, remembered, turned_away};
 pub use surroundings::surroundings;

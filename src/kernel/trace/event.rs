@@ -11,7 +11,7 @@ use crate::{
             NFTA_TRACE_POLICY, NFTA_TRACE_RULE_HANDLE, NFTA_TRACE_TABLE, NFTA_TRACE_TRANSPORT_HEADER, NFTA_TRACE_TYPE,
             NFTA_TRACE_VERDICT, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
         },
-        wire::{Attributes, HEADERS, NETLINK_HEADER, address},
+        wire::{Attributes, HEADERS, NETLINK_HEADER, address, family_name},
     },
     model::{Protocol, Target},
     traced::{By, Event, Headers, Tracking, Verdict},
@@ -23,7 +23,7 @@ const UNTRACKED: u32 = 64;
 
 /// Reads an event; `None` if it is none that can be used.
 pub(super) fn decode(payload: &[u8]) -> Option<Event> {
-    let family = family(*payload.first()?);
+    let family = family_name(*payload.first()?);
     let attributes = Attributes(payload.get(HEADERS - NETLINK_HEADER..)?);
     let (by, verdict) = decision(attributes)?;
     Some(Event {
@@ -101,18 +101,5 @@ fn tracking(state: u32) -> Tracking {
         _ if state & UNTRACKED != 0 => Tracking::Untracked,
         _ if state & NEW != 0 => Tracking::New,
         _ => Tracking::Known,
-    }
-}
-
-/// The table's family as nft writes it.
-fn family(number: u8) -> &'static str {
-    match number {
-        1 => "inet",
-        2 => "ip",
-        3 => "arp",
-        5 => "netdev",
-        7 => "bridge",
-        10 => "ip6",
-        _ => "?",
     }
 }

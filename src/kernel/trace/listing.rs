@@ -1,24 +1,36 @@
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    kernel::KernelError,
+    kernel::{
+        KernelError,
+        netlink::{dump::Reader, socket::NetfilterSocket},
+        nft,
+    },
+    tables::TABLE,
     traced::{RuleId, rules_of_listing},
 };
 
+/// How long nft may take. Nothing is heard of packets meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The texts of all rules in the calling thread's network namespace, as `nft` writes them. What sets and maps hold is not
-/// read.
+/// read. Takes 5 seconds at most.
 ///
 /// # Errors
-/// [`KernelError::Failed`] if nft cannot be run, or cannot read what another version wrote.
+/// [`KernelError::Failed`] if nft cannot be run, does not end in time, or cannot read what another version wrote.
 pub fn rules() -> Result<BTreeMap<RuleId, String>, KernelError> {
-    let failed = |reason: String| KernelError::Failed { attempt: "listing the rules with nft".to_owned(), reason };
-    let output = Command::new("nft").args(["--handle", "--terse", "list", "ruleset"]).output();
-    let output = output.map_err(|error| failed(format!("running `nft`: {error}")))?;
-    match output.status.success() {
-        true => Ok(rules_of_listing(&String::from_utf8_lossy(&output.stdout))),
-        false => {
-            let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(failed(format!("`nft` ended with {}: {words}", output.status)))
-        }
-    }
+    let (options, words) = (["--handle", "--terse"], ["list", "ruleset"]);
+    let listing = nft::list(&options, &words, Instant::now() + PATIENCE, "listing the rules with nft")?;
+    Ok(rules_of_listing(&listing))
+}
+
+/// The generation of the ruleset in the calling thread's network namespace: it moves with every commit by anyone.
+///
+/// # Errors
+/// Those of reading from the kernel.
+pub fn generation() -> Result<u32, KernelError> {
+    Reader { socket: &mut NetfilterSocket::open()?, table: TABLE }.generation()
 }

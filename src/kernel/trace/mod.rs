@@ -18,7 +18,7 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 
-pub use listing::rules;
+pub use listing::{generation, rules};
 pub use owners::frontends;
 
 use super::{

@@ -1,113 +1,61 @@
 use std::{
     collections::BTreeSet,
-    io::{self, Read},
     net::IpAddr,
-    process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
 use crate::{
     foreign::Ruleset,
+    kernel::{
+        KernelError,
+        netlink::{dump::Reader, socket::NetfilterSocket, wire::family_name},
+        nft,
+    },
     tables::{DNS_TABLE, TABLE, standby},
+    traced::TABLE_PREFIX,
 };
 
 /// How long nft may take for everything. It takes milliseconds, but for sets of very many elements.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait between two looks at whether nft has ended.
-const PAUSE: Duration = Duration::from_millis(2);
-/// What the names of the tables begin with that `portolan trace` makes.
-const TRACE: &str = "portolan-trace";
 
 /// Whether a table is one of Portolan's, by its name.
 fn is_ours(table: &str) -> bool {
-    [TABLE, DNS_TABLE].iter().any(|ours| table == *ours || table == standby(ours)) || table.starts_with(TRACE)
+    [TABLE, DNS_TABLE].iter().any(|ours| table == *ours || table == standby(ours)) || table.starts_with(TABLE_PREFIX)
 }
 
 /// Reads the tables of others, each by itself: our own may be large, and one that cannot be read costs only itself.
 pub(super) fn read(own_addresses: BTreeSet<IpAddr>, unread: &mut Vec<String>) -> Ruleset {
     let until = Instant::now() + PATIENCE;
     let mut ruleset = Ruleset::new(own_addresses);
-    let names = match nft(&["-j", "list", "tables"], until).and_then(|json| names(&json)) {
+    let names = match names() {
         Ok(names) => names,
-        Err(reason) => {
-            unread.push(format!("listing the tables of others: {reason}"));
+        Err(error) => {
+            unread.push(format!("reading the tables of others: {error}"));
             return ruleset;
         }
     };
     for (family, name) in names {
-        // The names come from the kernel; each is a word of its own, and no shell is involved.
-        let list = |form| nft(&[form, "list", "table", &family, &name], until);
-        let json = list("-j");
+        let attempt = format!("reading table {family} {}", name.escape_debug());
+        // Names can be anything; one that nft would not take for a name is not given to it (see `kernel::nft`).
+        let list = |form| nft::list(&[form], &["list", "table", family, &name], until, &attempt);
         // The words of rules; without them they are known by their handles.
-        let text = list("-a").unwrap_or_default();
-        if let Err(reason) = json.and_then(|json| ruleset.add(&json, &text)) {
-            unread.push(format!("reading table {family} {name}: {reason}"));
+        let text = || list("-a").unwrap_or_default();
+        let read = list("-j").map_err(|error| error.to_string());
+        if let Err(reason) =
+            read.and_then(|json| ruleset.add(&json, &text()).map_err(|why| format!("{attempt}: {why}")))
+        {
+            // nft quotes the words at fault on further lines.
+            unread.push(reason.lines().next().unwrap_or_default().to_owned());
         }
     }
     ruleset
 }
 
-/// Family and name of each table that concerns us and is not ours.
-fn names(json: &str) -> Result<Vec<(String, String)>, String> {
-    let json: Value = serde_json::from_str(json).map_err(|error| format!("reading nft's JSON: {error}"))?;
-    let objects = json.get("nftables").and_then(Value::as_array).ok_or("reading nft's JSON: it has no `nftables`")?;
-    let tables = objects.iter().filter_map(|object| object.get("table"));
-    let word = |table: &Value, key: &str| Some(table.get(key)?.as_str()?.to_owned());
-    let all = tables.filter_map(|table| Some((word(table, "family")?, word(table, "name")?)));
-    Ok(all.filter(|(family, name)| ["ip", "ip6", "inet"].contains(&family.as_str()) && !is_ours(name)).collect())
-}
-
-/// What nft prints. It is ended when its time is up.
-fn nft(arguments: &[&str], until: Instant) -> Result<String, String> {
-    let mut command = Command::new("nft");
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            "the program `nft` is not in PATH; install it (package `nftables` on Debian, Fedora and Alpine)".to_owned()
-        }
-        _ => format!("running `nft`: {error}"),
-    })?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        // Each in a thread of its own: nft may write more than a pipe holds.
-        let output = scope.spawn(move || text(stdout));
-        let errors = scope.spawn(move || text(stderr));
-        let status = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => break Ok(status),
-                Ok(None) if Instant::now() < until => thread::sleep(PAUSE),
-                other => {
-                    // Both may fail only because it has ended.
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    let too_long = || format!("`nft` took longer than {} seconds and was ended", PATIENCE.as_secs());
-                    break Err(other.err().map_or_else(too_long, |error| format!("running `nft`: {error}")));
-                }
-            }
-        }?;
-        let output = output.join().unwrap_or_default();
-        let errors = errors.join().unwrap_or_default();
-        if status.success() {
-            return Ok(output);
-        }
-        match errors.trim() {
-            words if words.contains("Operation not permitted") => {
-                Err("not permitted; Portolan needs CAP_NET_ADMIN in this network namespace (run it as root)".to_owned())
-            }
-            "" => Err(format!("`nft` ended with {status}")),
-            words => Err(format!("nft says: {}", words.lines().next().unwrap_or_default())),
-        }
-    })
-}
-
-fn text(pipe: Option<impl Read>) -> String {
-    let mut bytes = Vec::new();
-    // What was read before an error is kept; nft's status says whether it is all.
-    if let Some(mut pipe) = pipe {
-        let _ = pipe.read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Family and name of each table that concerns us and is not ours. From the kernel itself: nft cannot list any if one has a
+/// name that is not UTF-8.
+fn names() -> Result<Vec<(&'static str, String)>, KernelError> {
+    let mut socket = NetfilterSocket::open()?;
+    let all = Reader { socket: &mut socket, table: TABLE }.every_table()?;
+    let all = all.into_iter().map(|(family, name)| (family_name(family), String::from_utf8_lossy(&name).into_owned()));
+    Ok(all.filter(|(family, name)| ["ip", "ip6", "inet"].contains(family) && !is_ours(name)).collect())
 }
