@@ -347,11 +347,12 @@ impl Stray<'_> {
             return;
         }
         let of_port = |service: &objects::Service| service.spec.ports.iter().any(|own| own.port == i32::from(port));
-        let pending =
-            self.scene.services().filter(|service| of_port(service)).find_map(|service| {
-                Some((service, crate::controlplane::pending_reason(service, &self.scene.options)?))
-            });
-        if let Some((service, reason)) = pending {
+        let pending = self
+            .scene
+            .services()
+            .filter(|service| of_port(service))
+            .find_map(|service| Some((service, self.scene.pending(service)?)));
+        if let Some((service, (reason, remedy))) = pending {
             let id = ServiceId::new(service.metadata.namespace(), &service.metadata.name);
             let because = format!(
                 "no Service has the address {address}; Service {id}, which has port {port}, waits for a load-balancer address: {reason}"
