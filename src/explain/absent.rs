@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{
     Cause, Scene, Stage,
-    near::{self, count, list},
+    near::{self, list},
     report::Fault,
+    slices,
 };
 use crate::{
-    compile::Selection,
+    compile::{Judged, Selection},
     controlplane::{PodVerdict, is_selected, verdict},
     model::{Family, Service, ServiceId, ServicePort, Severity},
     objects,
@@ -52,9 +53,13 @@ impl Absent<'_> {
     /// Endpoints are there, and none of them is ready.
     fn not_usable(&self) -> Option<Fault> {
         let judged = &self.selection.judged;
-        let first = judged.first()?;
+        judged.first()?;
         let id = self.id();
-        let shown: Vec<String> = judged.iter().map(|j| who(j, id)).collect();
+        let shown = |j: &Judged<'_>| match j.facts.terminating {
+            true => format!("{}, terminating", who(j, id)),
+            false => who(j, id),
+        };
+        let shown: Vec<String> = judged.iter().map(shown).collect();
         let fault = |cause, because: String, remedy: String| Some(Fault::new(Stage::Endpoint, cause, because, remedy));
         if judged.iter().all(|j| j.facts.terminating) {
             return fault(
@@ -63,22 +68,26 @@ impl Absent<'_> {
                 "wait for their successors, or see why there are none: kubectl get pods".to_owned(),
             );
         }
-        let remedy = match &first.facts.pod {
-            Some(pod) => format!("see why its readiness probe fails: kubectl -n {} describe pod {pod}", id.namespace),
-            None => "make them ready in their EndpointSlice or Endpoints object".to_owned(),
-        };
+        let remedy = see_why(&judged.iter().filter(|j| !j.facts.terminating).collect::<Vec<_>>(), id);
         let because = match judged.len() {
             1 => format!("Service {id} has no ready endpoints: its only one, {}, is not ready", shown.concat()),
             all => format!("Service {id} has no ready endpoints: all {all} are not ready ({})", list(&shown)),
         };
+        // Pods that could never serve are the lesser reason where one could.
+        let without = self.raw().zip(self.verdicts()).and_then(|((_, port), all)| self.wrong_port(&all, port));
+        let because = match without {
+            Some(fault) => format!("{because}; besides, {}", fault.because),
+            None => because,
+        };
         fault(Cause::NotReady, because, remedy)
     }
 
-    /// The Pods that could serve lack the port of the target port's name; others that have it may not be ready.
+    /// No Pod has the port of the target port's name.
     fn unnamed_port(&self) -> Option<Fault> {
         let (_, port) = self.raw()?;
         let verdicts = self.verdicts()?;
-        self.wrong_port(&verdicts, port)
+        let one_has = verdicts.iter().any(|(_, verdict)| matches!(verdict, PodVerdict::Endpoint(..)));
+        if one_has { None } else { self.wrong_port(&verdicts, port) }
     }
 
     /// The Pods that the Service selects, with what they are to this port. None if the endpoints were not made of them.
@@ -148,11 +157,13 @@ impl Absent<'_> {
             PodVerdict::NoPort { wanted, has } => Some((pod, wanted, has)),
             _ => None,
         })?;
+        let one_has = verdicts.iter().any(|(_, verdict)| matches!(verdict, PodVerdict::Endpoint(..)));
         Some(Fault::new(
             Stage::Endpoint,
             Cause::TargetPortName,
             format!(
-                "no Pod of Service {} has a port with the name {wanted:?} of targetPort in port {} (Pod {}/{}: {has})",
+                "{} of Service {} has a port with the name {wanted:?} of targetPort in port {} (Pod {}/{}: {has})",
+                if one_has { "not every Pod" } else { "no Pod" },
                 self.id(),
                 port.port,
                 pod.metadata.namespace(),
@@ -185,18 +196,24 @@ impl Absent<'_> {
         let waiting = pods_with(verdicts, |verdict| matches!(verdict, PodVerdict::NoAddress(_)));
         let ended = pods_with(verdicts, |verdict| matches!(verdict, PodVerdict::Ended(_)));
         let because = match (waiting.is_empty(), ended.is_empty()) {
-            (false, _) => format!(
-                "{} that Service {id} selects {} no address yet, not running: {}",
-                count(waiting.len(), "Pod"),
-                if waiting.len() == 1 { "has" } else { "have" },
-                list(&waiting)
-            ),
-            (true, false) => format!(
-                "{} that Service {id} selects {} ended: {}",
-                count(ended.len(), "Pod"),
-                if ended.len() == 1 { "has" } else { "have" },
+            (false, true) => match waiting.as_slice() {
+                [only] => format!("the only Pod that Service {id} selects has no address yet: {only}"),
+                all => format!(
+                    "none of the {} Pods that Service {id} selects has an address yet: {}",
+                    all.len(),
+                    list(all)
+                ),
+            },
+            (false, false) => format!(
+                "none of the {} Pods that Service {id} selects runs: without an address yet {}; ended {}",
+                waiting.len() + ended.len(),
+                list(&waiting),
                 list(&ended)
             ),
+            (true, false) => match ended.as_slice() {
+                [only] => format!("the only Pod that Service {id} selects has ended: {only}"),
+                all => format!("all {} Pods that Service {id} selects have ended: {}", all.len(), list(all)),
+            },
             (true, true) => return None,
         };
         let remedy = format!("see why: kubectl -n {} describe pods -l <the selector>", id.namespace);
@@ -204,7 +221,7 @@ impl Absent<'_> {
             Some((raw, _)) => remedy.replace("<the selector>", &near::labels(&raw.spec.selector)),
             None => remedy,
         };
-        Some(Fault::new(Stage::Endpoint, Cause::PodsNotRunning, format!("no endpoints: {because}"), remedy))
+        Some(Fault::new(Stage::Endpoint, Cause::PodsNotRunning, because, remedy))
     }
 
     /// Slices are there, and what they have is not of this port.
@@ -275,13 +292,8 @@ impl Absent<'_> {
                 format!("the EndpointSlices of Service {id} lack the Pods that it selects: {}", list(&selected));
             return Fault::new(Stage::Endpoint, Cause::NoEndpointsObject, because, CONTROLLER);
         }
-        let of_namespace = self.scene.objects.iter().filter_map(|located| match &located.object {
-            objects::Object::Endpoints(o) if o.metadata.namespace() == &*id.namespace => Some(o.metadata.name.clone()),
-            _ => None,
-        });
-        let others = of_namespace.filter(|name| **name != *id.name);
-        let near = crate::model::nearest(&id.name, others);
-        let near = near.map(|near| format!(" (there is one named {near})")).unwrap_or_default();
+        let near = slices::near(id, self.scene);
+        let near = if near.is_empty() { String::new() } else { format!(" ({})", list(&near)) };
         Fault::new(
             Stage::Endpoint,
             Cause::NoEndpointsObject,
@@ -305,13 +317,24 @@ pub(super) fn raw_port<'a>(service: &'a objects::Service, port: &ServicePort) ->
 }
 
 /// An endpoint's address, and who that is.
-pub(super) fn who(judged: &crate::compile::Judged<'_>, id: &ServiceId) -> String {
+pub(super) fn who(judged: &Judged<'_>, id: &ServiceId) -> String {
     let mut words: Vec<String> = Vec::new();
     words.extend(judged.facts.pod.as_ref().map(|pod| format!("Pod {}/{pod}", id.namespace)));
     words.extend(judged.facts.node.as_ref().map(|node| format!("on {node}")));
     match words.is_empty() {
         true => judged.target.to_string(),
         false => format!("{} ({})", judged.target, words.join(" ")),
+    }
+}
+
+/// What to do about endpoints that are not ready.
+pub(super) fn see_why(not_ready: &[&Judged<'_>], id: &ServiceId) -> String {
+    let mut pods: Vec<&str> = not_ready.iter().filter_map(|judged| judged.facts.pod.as_deref()).collect();
+    pods.dedup();
+    match pods[..] {
+        [] => "make them ready in their EndpointSlice or Endpoints object".to_owned(),
+        [pod] => format!("see why its readiness probe fails: kubectl -n {} describe pod {pod}", id.namespace),
+        [pod, ..] => format!("see why their readiness probes fail: kubectl -n {} describe pod {pod}", id.namespace),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Cause {
     /// Node ports do not answer on loopback addresses
     Loopback,
     // ---- who may come ----
+    /// The client is a pod, outside the pods' range that this node knows
+    PodRange,
     /// The client is outside `loadBalancerSourceRanges`
     SourceRange,
     // ---- endpoints ----

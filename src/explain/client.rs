@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     compile::Sender,
+    controlplane::has_ended,
     explain::Scene,
     model::{Family, PodDetector, nearest},
 };
@@ -23,6 +24,8 @@ pub(super) struct Client {
     pub role: Role,
     /// Nobody said who asks
     pub assumed: bool,
+    /// Why it can hardly ask
+    pub doubt: Option<String>,
 }
 
 /// What a client is to the node that decides.
@@ -77,11 +80,17 @@ impl Client {
                     Ok(Self { label, addresses: vec![*address], assumed: false, ..Self::some_pod(scene) })
                 }
                 (None, None) => {
-                    let whose = scene
-                        .node_at(*address)
-                        .map_or("a client outside the cluster".to_owned(), |node| format!("a process of node {node}"));
+                    let (whose, role) = match (scene.node_at(*address), scene.whose_pod(*address)) {
+                        (Some(node), _) => (format!("a process of node {node}"), Role::Outside),
+                        (None, Some(node)) => {
+                            let here = node.as_deref().is_none_or(|node| *node == *scene.world.node.name);
+                            ("a pod, of which there is no object".to_owned(), Role::of_pod(false, here))
+                        }
+                        (None, None) => ("a client outside the cluster".to_owned(), Role::Outside),
+                    };
                     let label = format!("{whose} ({address})");
-                    Ok(Self { label, namespace: None, addresses: vec![*address], role: Role::Outside, assumed: false })
+                    let (namespace, addresses) = (None, vec![*address]);
+                    Ok(Self { label, namespace, addresses, role, assumed: false, doubt: None })
                 }
             },
         }
@@ -90,20 +99,27 @@ impl Client {
     /// Some pod of this node.
     pub fn some_pod(scene: &Scene) -> Self {
         let label = format!("some pod of this node, {} (--from says another client)", scene.world.node.name);
-        Self { label, namespace: Some("default".to_owned()), addresses: Vec::new(), role: Role::Pod, assumed: true }
+        Self {
+            label,
+            namespace: Some("default".to_owned()),
+            addresses: Vec::new(),
+            role: Role::Pod,
+            assumed: true,
+            doubt: None,
+        }
     }
 
     /// Some client outside the cluster.
     pub fn outsider() -> Self {
         let label = "some client outside the cluster (--from says another)".to_owned();
-        Self { label, namespace: None, addresses: Vec::new(), role: Role::Outside, assumed: true }
+        Self { label, namespace: None, addresses: Vec::new(), role: Role::Outside, assumed: true, doubt: None }
     }
 
     fn host(scene: &Scene) -> Self {
         let node = &scene.world.node;
         let own = if node.addresses.is_empty() { &node.interface_addresses } else { &node.addresses };
         let label = format!("a process of this node, {}", node.name);
-        Self { label, namespace: None, addresses: own.clone(), role: Role::Host, assumed: false }
+        Self { label, namespace: None, addresses: own.clone(), role: Role::Host, assumed: false, doubt: None }
     }
 
     fn pod(pod: &crate::objects::Pod, scene: &Scene) -> Self {
@@ -118,7 +134,8 @@ impl Client {
         let namespace = pod.metadata.namespace();
         let words = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
         let label = format!("Pod {namespace}/{}{words}", pod.metadata.name);
-        Self { label, namespace: Some(namespace.to_owned()), addresses, role, assumed: false }
+        let doubt = doubt(pod, &addresses);
+        Self { label, namespace: Some(namespace.to_owned()), addresses, role, assumed: false, doubt }
     }
 
     /// A Pod that the endpoints tell of.
@@ -130,7 +147,14 @@ impl Client {
         let mut words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         words.extend(node.map(|node| format!("on {node}")));
         let label = format!("Pod {namespace}/{name} ({})", words.join(", "));
-        Self { label, namespace: Some(namespace), addresses, role: Role::of_pod(of_host, here), assumed: false }
+        Self {
+            label,
+            namespace: Some(namespace),
+            addresses,
+            role: Role::of_pod(of_host, here),
+            assumed: false,
+            doubt: None,
+        }
     }
 
     /// A Pod of which nothing is known.
@@ -177,6 +201,20 @@ impl Client {
 
     pub fn is_pod(&self) -> bool {
         matches!(self.role, Role::Pod | Role::FarPod)
+    }
+}
+
+/// Why a Pod can hardly ask. Of one without a phase nobody has said anything yet.
+fn doubt(pod: &crate::objects::Pod, addresses: &[IpAddr]) -> Option<String> {
+    let whole = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
+    match pod.status.phase.as_deref() {
+        Some(phase) if has_ended(pod) => {
+            Some(format!("the client, {whole}, has ended ({phase}) and asks nothing any more"))
+        }
+        Some(phase) if addresses.is_empty() && pod.spec.host_network != Some(true) => {
+            Some(format!("the client, {whole}, has no address yet ({phase}) and cannot ask"))
+        }
+        _ => None,
     }
 }
 

@@ -35,9 +35,8 @@ pub(super) fn dial(
     let pending = raw.and_then(|raw| scene.pending(raw));
     if let (Role::Outside, Some((reason, remedy)), false) = (client.role, pending, by_node_port) {
         let because = format!("the external address of Service {} is pending: {reason}", service.id);
-        let node_port = own.iter().find(|own| own.kind == FrontendKind::NodePort);
-        let meanwhile =
-            node_port.map(|own| format!("; meanwhile {} is its node port", own.frontend)).unwrap_or_default();
+        let node_port = scene.node_port(&service.id, port);
+        let meanwhile = node_port.map(|own| format!("; meanwhile {own} is its node port")).unwrap_or_default();
         let remedy = format!("{remedy}{meanwhile}");
         report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::NoAddress);
         return;

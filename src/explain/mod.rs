@@ -6,6 +6,7 @@ mod address;
 mod alias;
 mod cause;
 mod client;
+mod declared;
 mod dial;
 mod headless;
 mod hostname;
@@ -18,9 +19,12 @@ mod scene;
 mod seen;
 mod serve;
 mod service;
+mod slices;
+mod stray;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod whose;
 
 pub use cause::Cause;
 pub use question::{Dialled, Host, NameAnswer, PortRef, Question, Resolution};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::Source;
 use crate::{
     compile::{self, Claims, LostFrontend, ServicePlan, frontends},
-    controlplane::{Options, pending_reason},
+    controlplane::{Options, has_ended, pending_reason},
     model::{EndpointFacts, Located, Notice, ServiceId, Settings, Severity, World, parse_address},
     objects::{Node, Object, Pod, Service},
 };
@@ -25,6 +25,8 @@ pub struct Scene {
     pub options: Options,
     /// The objects came from an API server, whose control plane did the work
     pub api: Option<ApiLists>,
+    /// Objects that the control plane refused
+    pub left_out: Vec<Located>,
     claims: Claims,
 }
 
@@ -57,12 +59,17 @@ impl Scene {
         for service in world.services.values() {
             claims.set(service, &frontends(service, &world.node, &settings));
         }
-        Self { world, settings, objects, notices, options, api: None, claims }
+        Self { world, settings, objects, notices, options, api: None, left_out: Vec::new(), claims }
     }
 
     /// The same, of objects that an API server told.
     pub fn of_api(self, lists: ApiLists) -> Self {
         Self { api: Some(lists), ..self }
+    }
+
+    /// The same, where these objects were refused.
+    pub fn leaving_out(self, left_out: Vec<Located>) -> Self {
+        Self { left_out, ..self }
     }
 
     /// That Pods could not be listed, in words, if they could not.
@@ -112,7 +119,7 @@ impl Scene {
         known.map(|(namespace, name)| format!("Pod {namespace}/{name}"))
     }
 
-    /// The node that a client runs on, if it is a Pod of which that is known.
+    /// The node that a client runs on, if that is known.
     pub(super) fn runs_on(&self, source: &Source) -> Option<String> {
         let (pod, backend) = match source {
             Source::Pod { namespace, name } => (self.pod(namespace, name), self.backend_named(namespace, name)),
@@ -120,7 +127,13 @@ impl Scene {
             Source::Host => (None, None),
         };
         let node = pod.and_then(|pod| pod.spec.node_name.clone()).or(backend.and_then(|backend| backend.node));
-        node.filter(|node| !node.is_empty())
+        let of_address = || match source {
+            Source::Address(address) => {
+                self.node_at(*address).map(str::to_owned).or_else(|| self.whose_pod(*address)?)
+            }
+            Source::Host | Source::Pod { .. } => None,
+        };
+        node.or_else(of_address).filter(|node| !node.is_empty())
     }
 
     /// Why the external address of a Service is pending, if it is, and what to do.
@@ -132,7 +145,14 @@ impl Scene {
                 (reason, "install a load balancer provider, or see its log")
             }
             (Some(_), Some(_)) => (reason, "see that this provider runs, and its log"),
-            (None, _) => (reason, "install a load balancer provider, or give --load-balancer-pool"),
+            (None, Some(_)) => (reason, "see that this provider runs, and its log"),
+            (None, None) if self.options.load_balancer_pool.is_empty() => {
+                (reason, "install a load balancer provider, or give --load-balancer-pool")
+            }
+            (None, None) if service.spec.load_balancer_ip.is_some() => {
+                (reason, "ask for another address with spec.loadBalancerIP, or widen --load-balancer-pool")
+            }
+            (None, None) => (reason, "widen --load-balancer-pool"),
         })
     }
 
@@ -203,10 +223,10 @@ impl Scene {
         self.pods().find(|pod| is(&pod.metadata, namespace, name))
     }
 
-    /// The Pod with an address of its own, which is not its node's.
+    /// The Pod with an address of its own, which is not its node's. One that has ended has none any more.
     pub(super) fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
         let own = |pod: &&Pod| pod.spec.host_network != Some(true) && addresses(pod).any(|own| own == address);
-        self.pods().find(own)
+        self.pods().filter(|pod| !has_ended(pod)).find(own)
     }
 
     /// All Nodes.
@@ -227,6 +247,11 @@ impl Scene {
     pub(super) fn is_here(&self, address: IpAddr) -> bool {
         let node = &self.world.node;
         node.addresses.contains(&address) || node.interface_addresses.contains(&address)
+    }
+
+    /// What could not be read at all.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &Notice> {
+        self.notices.iter().filter(|notice| notice.object.is_none() && notice.severity == Severity::Refused)
     }
 
     /// What is said of an object.

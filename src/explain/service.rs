@@ -130,7 +130,11 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
             )
         }
     };
-    report.breaks(fault, Outcome::NoAddress);
+    let unread = match scene.unread().next() {
+        Some(notice) => format!(" (but not everything could be read, and it may be there: {notice})"),
+        None => String::new(),
+    };
+    report.breaks(Fault { because: fault.because + &unread, ..fault }, Outcome::NoAddress);
 }
 
 /// The service port that is meant, or why there is none.
@@ -231,8 +235,9 @@ pub(super) fn to_frontend(
     }
     let owner = plan.lost.iter().find(|lost| lost.frontend == *frontend).map(|lost| &lost.owner);
     let Some(owner) = owner else { return };
+    let first = scene.why_first(frontend, what, owner, id);
     let because = format!(
-        "{frontend}, {} of Service {id}, belongs to Service {owner}, which came first: connections go there",
+        "{frontend}, {} of Service {id}, belongs to Service {owner}, {first}: connections go there",
         kind(what)
     );
     let remedy = "give one of the two another address or port";

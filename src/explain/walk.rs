@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 
 use super::{
-    Explanation, Host, Mark, NameAnswer, Question, Scene, Source, Stage, address, client::Client, name, report::Report,
+    Cause, Explanation, Host, Mark, NameAnswer, PortRef, Question, Scene, Source, Stage, address,
+    client::Client,
+    name,
+    near::list,
+    report::{Fault, Report},
     scene, seen, service,
 };
 use crate::observed::Observed;
@@ -18,7 +22,11 @@ pub fn explain(question: &Question, scene: &Scene, observed: Option<&Observed>) 
     let from = if client.assumed { String::new() } else { format!(" from {}", client.label) };
     let mut report = Report::new(format!("{}{from}", question.dialled));
     report.note(Stage::Client, client.label.clone());
+    if let Some(doubt) = &client.doubt {
+        report.remark(Fault::new(Stage::Client, Cause::PodsNotRunning, doubt.as_str(), ""));
+    }
     say_unlisted(scene, &mut report);
+    say_unread(scene, &mut report);
     match &question.dialled.host {
         Host::Address(address) => address::walk(*address, question, &client, scene, &mut report)?,
         Host::Service(id) => {
@@ -47,12 +55,30 @@ fn say_unlisted(scene: &Scene, report: &mut Report) {
     }
 }
 
+/// What could not be read: nobody knows what objects it holds.
+fn say_unread(scene: &Scene, report: &mut Report) {
+    let unread: Vec<String> = scene.unread().map(ToString::to_string).collect();
+    if !unread.is_empty() {
+        let because = format!("not everything could be read, and what it holds is missing here: {}", list(&unread));
+        report.remark(Fault::new(Stage::Service, Cause::Invalid, because, "correct it"));
+    }
+}
+
 /// The node on which the packet is decided, if it is not this one: that whose node port is dialled, or else the one that
 /// the client runs on.
 pub fn deciding_node(question: &Question, scene: &Scene) -> Option<String> {
     let own = &*scene.world.node.name;
+    // The rules of the client's own node come first, whosever an address is that they translate.
+    let inside = question.source.as_ref().is_some_and(|source| scene.is_inside(source));
+    let translated = |address: &IpAddr| {
+        let mut owned = scene.claims().owned();
+        let port = question.dialled.port.as_ref();
+        inside && owned.any(|(own, _)| own.address == *address && port.is_none_or(|p| *p == PortRef::Number(own.port)))
+    };
     let dialled = match &question.dialled.host {
-        Host::Address(address) if !scene.is_here(*address) => scene.node_at(*address).map(str::to_owned),
+        Host::Address(address) if !scene.is_here(*address) && !translated(address) => {
+            scene.node_at(*address).map(str::to_owned)
+        }
         Host::Name(name) if absolute(name) != own && node_address(name, scene).is_some() => {
             Some(absolute(name).to_owned())
         }

@@ -40,8 +40,7 @@ pub struct Manifests {
 pub struct ManifestError {
     /// The path
     pub path: PathBuf,
-    /// Why
-    #[source]
+    /// Why; part of the message, and so no source of its own
     pub reason: io::Error,
 }
 

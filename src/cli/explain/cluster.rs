@@ -53,7 +53,8 @@ pub fn scene(config: &Config) -> anyhow::Result<Scene> {
             Err(failed) => drop(unlisted.insert(kind.name().to_owned(), in_words(kind, &failed))),
         }
     }
-    let (world, settings, more) = input::world(&objects, &config.input, &config.node, input::interface_addresses)?;
+    let (world, settings, more) =
+        input::world(&objects, &config.input, &config.node, |_| input::interface_addresses())?;
     // There are no lines in an API server.
     notices.extend(more.into_iter().map(|notice| Notice { origin: None, ..notice }));
     let nodes = vec![world.node.name.to_string()];

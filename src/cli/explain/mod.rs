@@ -18,6 +18,7 @@ use super::{NodeArgs, RunArgs, input, resolve, table};
 use crate::{
     config::Config,
     explain::{self, Dialled, Question, Scene, Source, Verdict},
+    model::Node,
 };
 
 /// Where an agent serves its metrics if nobody chose.
@@ -69,7 +70,7 @@ const SHOWN: [&str; 17] = [
 /// looked at that may come between: nothing is changed. Without manifests the objects are those of the API server, which is
 /// reached as `portolan run` reaches it.
 ///
-/// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or something could not be read.
+/// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or nothing could be read.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, mut_args = shown)]
 pub struct ExplainArgs {
@@ -116,6 +117,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let decides = explain::deciding_node(&question, &scene);
     let here = decides.is_none();
     if let Some(node) = decides {
+        question = question.from_afar(&scene);
         scene = on_node(&node, &config, scene)?;
     }
     let offline = || explain::explain(&question, &scene, None).map_err(anyhow::Error::msg);
@@ -146,11 +148,28 @@ fn scene(args: &ExplainArgs, config: &Config) -> anyhow::Result<Scene> {
             )
         }
         (false, _) => {
-            let loaded = input::load(&config.input, &config.node, input::Allocating::ReadOnly);
+            let addresses = |node: &Node| interface_addresses(node, args.live);
+            let loaded = input::load_with(&config.input, &config.node, input::Allocating::ReadOnly, addresses);
             let loaded = loaded.context("nothing to answer from")?;
-            Ok(Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options))
+            let unread: Vec<_> = loaded.notices.iter().filter(|notice| notice.object.is_none()).collect();
+            let nothing = !unread.is_empty() && loaded.objects.is_empty();
+            input::print_notices(unread);
+            if nothing {
+                bail!("nothing to answer from: no object of the manifests could be read");
+            }
+            let scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
+            Ok(scene.leaving_out(loaded.left_out))
         }
     }
+}
+
+/// The addresses of a node's interfaces. The machine that answers need not be that node: its own are taken only where
+/// nobody says those of the node.
+fn interface_addresses(node: &Node, live: bool) -> anyhow::Result<Vec<IpAddr>> {
+    if !live && !node.addresses.is_empty() {
+        return Ok(node.addresses.clone());
+    }
+    input::interface_addresses().context("cannot list the addresses of the interfaces")
 }
 
 /// The answer for a node that is none would be a wrong one. Manifests for any node may be asked on a machine that is none.
@@ -179,9 +198,9 @@ fn check_node(given: bool, scene: &Scene) -> anyhow::Result<()> {
 /// was told of itself is not the other's.
 fn on_node(name: &str, config: &Config, scene: Scene) -> anyhow::Result<Scene> {
     let node = NodeArgs { node: Some(name.to_owned()), node_ip: Vec::new(), ..config.node.clone() };
-    let Scene { objects, notices, options, api, .. } = scene;
-    let (world, settings, _) = input::world(&objects, &config.input, &node, || Ok(Vec::new()))?;
-    let scene = Scene::new(world, settings, objects, notices, options);
+    let Scene { objects, notices, options, api, left_out, .. } = scene;
+    let (world, settings, _) = input::world(&objects, &config.input, &node, |node| Ok(node.addresses.clone()))?;
+    let scene = Scene::new(world, settings, objects, notices, options).leaving_out(left_out);
     Ok(match api {
         Some(lists) => scene.of_api(lists),
         None => scene,
