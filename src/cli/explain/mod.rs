@@ -11,10 +11,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Arg, Args, ValueEnum};
+use clap::{Arg, Args};
 use tracing::warn;
 
-use super::{NodeArgs, RunArgs, input, resolve, table};
+use super::{
+    NodeArgs, RunArgs, input,
+    resolve::{self, Format},
+    table,
+};
 use crate::{
     config::Config,
     explain::{self, Dialled, Question, Scene, Source, Verdict},
@@ -90,21 +94,12 @@ pub struct ExplainArgs {
     options: RunArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line a step, and the sentence
-    Text,
-    /// JSON
-    Json,
-}
-
 fn shown(arg: Arg) -> Arg {
     resolve::one_path(arg, &SHOWN, &["target", "from", "live", "output"])
 }
 
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (config, warnings) = args.options.with("dns", "central").config()?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let config = args.options.of_answers()?;
     let mut scene = scene(args, &config)?;
     check_node(args.options.names_node()?, &scene)?;
     if args.live && scene.world.node.interface_addresses.is_empty() {
