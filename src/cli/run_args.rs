@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use tracing::warn;
 
 use super::{node_name, read_config};
 use crate::config::{self, Config, Entry, Warning};
@@ -98,6 +99,16 @@ impl RunArgs {
         args.given.retain(|entry| entry.flag != flag);
         args.given.push(Entry::new(flag, value));
         args
+    }
+
+    /// What applies to answers about names, whoever gives them in the end; what is to be said about it is said.
+    ///
+    /// # Errors
+    /// Those of [`RunArgs::config`].
+    pub fn of_answers(&self) -> anyhow::Result<Config> {
+        let (config, warnings) = self.with("dns", "central").config()?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        Ok(config)
     }
 
     /// With --write-config-to: writes what applies and says that this was all. The node's name is written only if

@@ -34,6 +34,7 @@ impl Fault {
 pub(super) struct Report {
     question: String,
     steps: Vec<Step>,
+    overruling: Option<Fault>,
     broken: Vec<Fault>,
     remarks: Vec<Fault>,
     unsure: Vec<String>,
@@ -49,6 +50,7 @@ impl Report {
         Self {
             question,
             steps: Vec::new(),
+            overruling: None,
             broken: Vec::new(),
             remarks: Vec::new(),
             unsure: Vec::new(),
@@ -80,6 +82,15 @@ impl Report {
         self.broken.push(fault);
     }
 
+    /// It does not work because of this, and not even what was decided happens: packets never come to it.
+    pub fn overrules(&mut self, fault: Fault, outcome: Outcome) {
+        self.step(fault.stage, Mark::Broken, fault.text());
+        self.prediction.outcome = outcome;
+        self.prediction.endpoints.clear();
+        self.prediction.hidden = false;
+        self.overruling = Some(fault);
+    }
+
     /// It works in spite of this.
     pub fn remark(&mut self, fault: Fault) {
         self.step(fault.stage, Mark::Warning, fault.text());
@@ -108,7 +119,7 @@ impl Report {
     }
 
     pub fn is_broken(&self) -> bool {
-        !self.broken.is_empty()
+        !self.broken.is_empty() || self.overruling.is_some()
     }
 
     /// The answer. What comes first on the way is the cause.
@@ -118,9 +129,16 @@ impl Report {
         // That nobody looks after it matters less than what it came to.
         self.remarks.sort_by_key(|fault| (fault.cause == Cause::AgentDead, fault.stage));
         let unsure: String = self.unsure.iter().map(|what| format!("; not known is {what}")).collect();
-        let (verdict, cause, sentence) = match (self.broken.first(), self.remarks.first()) {
-            (Some(fault), _) => (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text())),
-            (None, Some(fault)) => {
+        let (verdict, cause, sentence) = match (&self.overruling, self.broken.first(), self.remarks.first()) {
+            (Some(fault), first, _) => {
+                let then =
+                    first.map_or(String::new(), |fault| format!("; and then still not, because {}", fault.text()));
+                (Verdict::Fails, Some(fault.cause), format!("does not work because {}{then}", fault.text()))
+            }
+            (None, Some(fault), _) => {
+                (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text()))
+            }
+            (None, None, Some(fault)) => {
                 let all: Vec<String> = self.remarks.iter().take(REMARKS).map(Fault::text).collect();
                 let more = match self.remarks.len().saturating_sub(REMARKS) {
                     0 => String::new(),
@@ -129,7 +147,7 @@ impl Report {
                 let sentence = format!("works, but {}{more}{unsure}", all.join("; also, "));
                 (Verdict::WorksBut, Some(fault.cause), sentence)
             }
-            (None, None) => (Verdict::Works, None, format!("works: {}{unsure}", self.works)),
+            (None, None, None) => (Verdict::Works, None, format!("works: {}{unsure}", self.works)),
         };
         Explanation {
             question: self.question,

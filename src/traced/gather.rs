@@ -1,10 +1,12 @@
 use std::collections::VecDeque;
 
-use super::{By, Event, Headers, TABLE_PREFIX, Verdict};
+use super::{By, Event, Headers, TABLE_PREFIX, Verdict, is_programs};
 
-/// The most events that are kept of one packet. A packet meets a few dozen rules; a ruleset that jumps about between
-/// hundreds of chains is cut off.
-const MOST_EVENTS: usize = 500;
+/// The most events that are kept of one packet. A packet meets a few dozen rules; of a ruleset that jumps about between
+/// hundreds of chains the rest is left out, but for what [`says_much`].
+pub(super) const MOST_EVENTS: usize = 500;
+/// The most events with those.
+const MOST_OF_ALL: usize = 2 * MOST_EVENTS;
 /// So many calls of [`Gatherer::tick`] without an event, and a packet is taken for gone.
 const PATIENCE: u8 = 2;
 /// Packets on their way to the chain that has them traced, at most; there is one for each processor.
@@ -21,6 +23,10 @@ pub struct Passage {
     pub incoming: Option<String>,
     /// Everything that happened to it, in order, without the rules that had it traced
     pub events: Vec<Event>,
+    /// It met more rules than are kept: some are missing from number [`MOST_EVENTS`] on
+    pub cut: bool,
+    /// The kernel lost events while it was on its way: of it, or of others
+    pub missed: bool,
     id: u32,
     ticks: u8,
     /// It left by the loopback interface, so: it comes in again, under another number
@@ -37,12 +43,14 @@ pub struct Gatherer {
     open: Vec<Passage>,
     /// Packets that another trace had traced before they came to our table
     arriving: VecDeque<Event>,
+    /// So many calls of [`Gatherer::tick`] it takes until all is read that was there when events were lost
+    missing: u8,
 }
 
 impl Gatherer {
     /// For the packets that this table has traced, up to `most`.
     pub fn new(table: &str, most: usize) -> Self {
-        Self { table: table.to_owned(), room: most, begun: 0, open: Vec::new(), arriving: VecDeque::new() }
+        Self { table: table.to_owned(), room: most, begun: 0, open: Vec::new(), arriving: VecDeque::new(), missing: 0 }
     }
 
     /// Takes no further packets.
@@ -83,8 +91,12 @@ impl Gatherer {
             if leaves_by_loopback(&event) {
                 passage.looped = event.headers;
             }
-            if passage.events.len() < MOST_EVENTS {
+            let most = if says_much(&event) { MOST_OF_ALL } else { MOST_EVENTS };
+            // How it ended is never left out.
+            if over || passage.events.len() < most {
                 passage.events.push(event);
+            } else {
+                passage.cut = true;
             }
         }
         if over { vec![self.open.remove(index)] } else { Vec::new() }
@@ -111,6 +123,8 @@ impl Gatherer {
                 headers,
                 incoming,
                 events: Vec::new(),
+                cut: false,
+                missed: self.missing > 0,
                 id,
                 ticks: 0,
                 looped: None,
@@ -119,9 +133,17 @@ impl Gatherer {
         old
     }
 
+    /// To be called when the kernel says that events were lost. It says so before it tells what it had kept until then: of
+    /// packets that begin in that, too, something can be missing.
+    pub fn lost(&mut self) {
+        self.missing = PATIENCE;
+        self.open.iter_mut().for_each(|passage| passage.missed = true);
+    }
+
     /// To be called now and then. Returns the passages that nothing was heard of for two calls: packets that the kernel
     /// lost between two chains.
     pub fn tick(&mut self) -> Vec<Passage> {
+        self.missing = self.missing.saturating_sub(1);
         self.open.iter_mut().for_each(|passage| passage.ticks += 1);
         let (gone, open) = std::mem::take(&mut self.open).into_iter().partition(|p| p.ticks >= PATIENCE);
         self.open = open;
@@ -143,6 +165,11 @@ fn is_watch(event: &Event, table: &str) -> bool {
 /// What leaves so comes in again.
 fn leaves_by_loopback(event: &Event) -> bool {
     event.table.starts_with(TABLE_PREFIX) && event.chain == POSTROUTING && event.outgoing.as_deref() == Some("lo")
+}
+
+/// What says how the packet stands, or what our own program did with it.
+fn says_much(event: &Event) -> bool {
+    event.headers.is_some() || is_programs(&event.table)
 }
 
 fn is_over(event: &Event) -> bool {
@@ -249,6 +276,41 @@ mod tests {
         for _ in 0..2 * MOST_EVENTS {
             gatherer.take(policy("firewall", "forward", 1));
         }
-        assert_eq!(gatherer.take(policy(OWN, INPUT, 1))[0].events.len(), MOST_EVENTS);
+        let passage = gatherer.take(policy(OWN, INPUT, 1)).remove(0);
+        assert!(passage.cut);
+        assert_eq!(passage.events.len(), MOST_OF_ALL + 1, "and its end");
+        assert_eq!(passage.events.last().unwrap().chain, INPUT);
+    }
+
+    #[test]
+    fn of_very_many_rules_those_of_others_are_left_out() {
+        let mut gatherer = Gatherer::new(OWN, 1);
+        begin(&mut gatherer, 1);
+        for _ in 0..3 * MOST_EVENTS {
+            gatherer.take(Event { id: 1, ..event("firewall", "forward", By::Rule(7), Verdict::Continue) });
+        }
+        gatherer.take(Event { id: 1, ..event("portolan", "prerouting", By::Rule(7), Verdict::Continue) });
+        gatherer.take(policy("portolan", "filter-forward", 1));
+        let dropped = Event { id: 1, ..event("firewall", "forward", By::Rule(8), Verdict::Drop) };
+        let passage = gatherer.take(dropped).remove(0);
+        let last: Vec<&str> = passage.events[MOST_EVENTS..].iter().map(|event| event.chain.as_str()).collect();
+        assert_eq!(last, ["prerouting", "filter-forward", "forward"]);
+        assert!(passage.cut && !passage.missed);
+    }
+
+    #[test]
+    fn packets_on_their_way_when_events_are_lost_are_marked() {
+        let mut gatherer = Gatherer::new(OWN, 9);
+        begin(&mut gatherer, 1);
+        gatherer.lost();
+        begin(&mut gatherer, 2);
+        gatherer.tick();
+        begin(&mut gatherer, 3);
+        let gone = gatherer.tick();
+        assert_eq!(gone.iter().map(|passage| passage.missed).collect::<Vec<_>>(), [true, true]);
+        begin(&mut gatherer, 4);
+        let missed = |gatherer: &mut Gatherer, id| gatherer.take(policy(OWN, INPUT, id))[0].missed;
+        assert!(missed(&mut gatherer, 3), "what was kept when events were lost is read after that");
+        assert!(!missed(&mut gatherer, 4));
     }
 }

@@ -19,10 +19,18 @@ use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
-use crate::model::{Family, Protocol, Target};
+use crate::{
+    model::{Family, Protocol, Target},
+    tables::{TABLE, standby},
+};
 
 /// What stands in front of the name of each table that traces.
 pub const TABLE_PREFIX: &str = "portolan-trace-";
+
+/// Whether a table is that of the program.
+fn is_programs(table: &str) -> bool {
+    table == TABLE || table == standby(TABLE)
+}
 
 /// The packets that are traced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +95,8 @@ pub struct Event {
     pub incoming: Option<String>,
     /// The interface that it leaves by, where that is decided already
     pub outgoing: Option<String>,
-    /// What connection tracking says of it; `None` too before it was asked, and from kernels that do not tell
+    /// What connection tracking says of it; `None` too before it was asked, from kernels before 6.16, which do not tell, and
+    /// from those that do not tell of packets that belong to no connection
     pub tracking: Option<Tracking>,
 }
 
@@ -146,4 +155,6 @@ pub enum Tracking {
     Known,
     /// Left alone
     Untracked,
+    /// Of no connection, and such as cannot open one
+    Invalid,
 }

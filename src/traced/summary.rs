@@ -7,7 +7,7 @@ use super::{Outcome, Told};
 pub struct Question {
     /// What was waited for: `new connections to shop/web (10.96.0.10:80/TCP) from 10.244.1.20`
     pub what: String,
-    /// How long: `10s`
+    /// How long, until now: `10s`
     pub waited: String,
     /// Only first packets were looked at
     pub first_only: bool,

@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use super::{
     By, Event, Headers, Names, Passage, TABLE_PREFIX, Tracking, Verdict,
-    gather::{FORWARD, INPUT, POSTROUTING},
+    gather::{FORWARD, INPUT, MOST_EVENTS, POSTROUTING},
+    is_programs,
 };
 use crate::{
+    listing,
     model::{Frontend, Target},
-    tables::{DNS_TABLE, TABLE, standby},
+    tables::DNS_TABLE,
 };
 
 /// What became of a packet, and why.
@@ -83,6 +85,11 @@ pub enum Outcome {
         /// After what, and what that can be
         reason: String,
     },
+    /// Nobody can say
+    Unknown {
+        /// Why
+        reason: String,
+    },
 }
 
 impl fmt::Display for Outcome {
@@ -94,6 +101,7 @@ impl fmt::Display for Outcome {
             Outcome::Dropped { reason } => ("dropped", reason),
             Outcome::HandedOver { reason } => ("handed over", reason),
             Outcome::Lost { reason } => ("lost", reason),
+            Outcome::Unknown { reason } => ("not known", reason),
         };
         // The rule of somebody else is who did it, everything else why.
         let colon = if reason.starts_with("by ") { "" } else { ":" };
@@ -104,7 +112,12 @@ impl fmt::Display for Outcome {
 /// Says what became of a packet.
 pub fn tell(passage: &Passage, names: &Names) -> Told {
     let mut teller = Teller::new(passage, names);
-    passage.events.iter().for_each(|event| teller.hear(event));
+    for (index, event) in passage.events.iter().enumerate() {
+        if passage.cut && index == MOST_EVENTS {
+            teller.say_of_headers(event, format!("meets more than {MOST_EVENTS} rules: not all are told from here on"));
+        }
+        teller.hear(event);
+    }
     let frontend = frontend(passage.headers);
     let outcome = teller.outcome.take().unwrap_or_else(|| teller.without_end());
     Told {
@@ -123,8 +136,10 @@ fn frontend(headers: Headers) -> Frontend {
     Frontend { address, protocol: headers.protocol, port }
 }
 
-/// How nft and iptables write that a rule chooses another destination.
-const TRANSLATING: [&str; 4] = ["dnat", "DNAT", "redirect", "REDIRECT"];
+/// How nft and iptables write, in any case of letters, that a rule chooses another destination.
+const TRANSLATING: [&str; 2] = ["dnat", "redirect"];
+/// And that it sends an error back.
+const REFUSING: [&str; 1] = ["reject"];
 
 /// What was heard so far of one packet.
 struct Teller<'a> {
@@ -182,7 +197,7 @@ impl<'a> Teller<'a> {
 
     fn hear(&mut self, event: &Event) {
         self.tracking = event.tracking.or(self.tracking);
-        let ours = event.table == TABLE || event.table == standby(TABLE);
+        let ours = is_programs(&event.table);
         let nat = ours && ["prerouting", "output"].contains(&event.chain.as_str());
         self.asked |= nat;
         self.programmed |= ours;
@@ -201,11 +216,16 @@ impl<'a> Teller<'a> {
         }
     }
 
+    /// The text of the rule that decided, if one did, and if it is known.
+    fn rule(&self, event: &Event) -> Option<&'a str> {
+        match event.by {
+            By::Rule(handle) => self.names.rule(event, handle),
+            By::End | By::Return | By::Policy => None,
+        }
+    }
+
     fn say(&mut self, event: &Event, text: String) {
-        let rule = match event.by {
-            By::Rule(handle) => self.names.rule(event, handle).map(str::to_owned),
-            _ => None,
-        };
+        let rule = self.rule(event).map(str::to_owned);
         self.steps.push(Step { at: place(event), rule, text });
     }
 
@@ -217,14 +237,27 @@ impl<'a> Teller<'a> {
                 Some(Translator::Pick) => format!("to endpoint {to}"),
                 Some(Translator::Affinity) => format!("to endpoint {to}, as before"),
                 Some(Translator::Foreign(rule)) => format!("sent to {to} by {rule}"),
+                // What was lost may say something else.
+                None if self.passage.missed => format!("now goes to {to}"),
                 None if !self.asked && self.programmed => format!("belongs to a tracked connection; goes to {to}"),
                 None => format!("now goes to {to}"),
             };
             self.say_of_headers(event, text);
-        } else if !self.asked && !self.taken && is_later(event) && self.tracking != Some(Tracking::Untracked) {
-            let text = match self.programmed {
-                true => format!("belongs to a tracked connection; goes to {to}, untranslated"),
-                false => format!("no table of Portolan saw it: nothing is programmed here; goes to {to}"),
+        } else if !self.asked
+            && !self.taken
+            && !self.passage.missed
+            && is_later(event)
+            && self.tracking != Some(Tracking::Untracked)
+        {
+            let text = match (self.programmed, self.tracking) {
+                (true, Some(Tracking::Invalid)) => {
+                    format!("belongs to no connection (ct state invalid); goes to {to}, untranslated")
+                }
+                (true, None) => {
+                    format!("belongs to a tracked connection, or is invalid; goes to {to}, untranslated")
+                }
+                (true, Some(_)) => format!("belongs to a tracked connection; goes to {to}, untranslated"),
+                (false, _) => format!("no table of Portolan saw it: nothing is programmed here; goes to {to}"),
             };
             self.say_of_headers(event, text);
         }
@@ -234,6 +267,7 @@ impl<'a> Teller<'a> {
             let source = headers.source.address;
             let text = match self.masqueraded.take() {
                 Some(why) => format!("source hidden: {why}, the receiver sees {source}"),
+                None if self.passage.missed => format!("source hidden: the receiver sees {source}"),
                 None if !self.asked => {
                     format!("source hidden, as in the connection's first packet: the receiver sees {source}")
                 }
@@ -279,13 +313,15 @@ impl<'a> Teller<'a> {
     fn foreign(&mut self, event: &Event) {
         let name = self.named(event);
         match &event.verdict {
-            Verdict::Drop if name.contains("reject") => self.ended(event, Outcome::Refused { reason: by(&name) }),
+            Verdict::Drop if self.rule(event).is_some_and(|rule| says(rule, &REFUSING)) => {
+                self.ended(event, Outcome::Refused { reason: by(&name) })
+            }
             Verdict::Drop => self.ended(event, Outcome::Dropped { reason: by(&name) }),
             Verdict::Queue | Verdict::Stolen => {
                 self.ended(event, Outcome::HandedOver { reason: format!("to a program or module, by {name}") });
             }
             // Every rule that accepts ends its base chain; of these only some translate.
-            Verdict::Accept if TRANSLATING.iter().any(|word| name.contains(word)) => {
+            Verdict::Accept if self.rule(event).is_some_and(|rule| says(rule, &TRANSLATING)) => {
                 self.translator = Some(Translator::Foreign(name));
             }
             _ if event.table == DNS_TABLE && event.chain == "deliver" && matches!(event.by, By::Rule(_)) => {
@@ -301,10 +337,9 @@ impl<'a> Teller<'a> {
     /// `inet firewall forward: tcp dport 8080 drop`
     fn named(&self, event: &Event) -> String {
         let what = match event.by {
-            By::Rule(handle) => match self.names.rule(event, handle) {
-                Some(text) => text.to_owned(),
-                None => format!("the rule with handle {handle}"),
-            },
+            By::Rule(handle) => {
+                self.rule(event).map_or_else(|| format!("the rule with handle {handle}"), str::to_owned)
+            }
             By::End | By::Return => "no rule".to_owned(),
             By::Policy => "policy drop".to_owned(),
         };
@@ -318,6 +353,10 @@ impl<'a> Teller<'a> {
 
     /// No event says that it ended.
     fn without_end(&self) -> Outcome {
+        if self.passage.missed {
+            let reason = "events were lost: the kernel had more to tell than could be read";
+            return Outcome::Unknown { reason: reason.to_owned() };
+        }
         let to = self.names.target(self.now.destination);
         let reason = match (self.reached, &self.passage.incoming) {
             (Some(hook), _) => format!("between the hooks {hook} and postrouting, on its way to {to}"),
@@ -339,9 +378,20 @@ fn by(name: &str) -> String {
     format!("by {name}")
 }
 
+/// Whether a rule has one of these statements, of nft (`reject`) or of iptables (`xt target "REJECT"`). Names, comments and
+/// prefixes of logs that hold such a word do not count.
+fn says(rule: &str, statements: &[&str]) -> bool {
+    let mut before = "";
+    listing::split(rule).any(|word| {
+        let is_target = std::mem::replace(&mut before, word) == "target";
+        let word = if is_target { word.trim_matches('"') } else { word };
+        statements.iter().any(|statement| word.eq_ignore_ascii_case(statement))
+    })
+}
+
 /// Past the hooks that translate destinations.
 fn is_later(event: &Event) -> bool {
-    let ours = event.table == TABLE || event.table == standby(TABLE) || event.table.starts_with(TABLE_PREFIX);
+    let ours = is_programs(&event.table) || event.table.starts_with(TABLE_PREFIX);
     let early = ["prerouting", "output"].contains(&event.chain.as_str());
     ours && !early
 }

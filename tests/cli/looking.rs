@@ -1,16 +1,12 @@
 //! `get` and `top`: what the kernel holds and counts, with and without the objects, after real connections.
 
 use std::{
-    fs,
     io::Read,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     process::Stdio,
-    thread,
     time::Duration,
 };
 
-use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
 use super::{
@@ -56,27 +52,15 @@ fn programmed(test: &str) -> Option<(Sandbox, String)> {
     Some((sandbox, file))
 }
 
-/// Does something on a thread in the sandbox.
-fn inside<T: Send>(sandbox: &Sandbox, work: impl FnOnce() -> T + Send) -> T {
-    let namespace = fs::File::open(Path::new("/run/netns").join(sandbox.namespace())).unwrap();
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        });
-        thread.join().unwrap()
-    })
-}
-
 /// The listeners of both endpoints of `shop/web`.
 fn listeners(sandbox: &Sandbox) -> [TcpListener; 2] {
-    inside(sandbox, || ["10.1.2.3:8080", "10.1.2.4:8080"].map(|address| TcpListener::bind(address).unwrap()))
+    sandbox.inside(|| ["10.1.2.3:8080", "10.1.2.4:8080"].map(|address| TcpListener::bind(address).unwrap()))
 }
 
 /// What becomes of a connection.
 fn connect(sandbox: &Sandbox, to: &str, patience: Duration) -> std::io::Result<TcpStream> {
     let to: SocketAddr = to.parse().unwrap();
-    inside(sandbox, || TcpStream::connect_timeout(&to, patience))
+    sandbox.inside(|| TcpStream::connect_timeout(&to, patience))
 }
 
 /// The JSON that a command prints, found by a field's value.

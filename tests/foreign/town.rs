@@ -86,7 +86,7 @@ impl Town {
     pub fn look(&self) -> Surroundings {
         let pods = ["web", "guest"].map(|pod| Family::ALL.map(|family| self.pod(pod, family))).concat();
         let pods: BTreeSet<IpAddr> = pods.into_iter().collect();
-        let seen = self.net.lab.on_node("node-1", || surroundings(&pods)).unwrap().unwrap();
+        let seen = self.net.lab.on_node("node-1", || surroundings(&pods, &BTreeSet::new(), 0)).unwrap().unwrap();
         assert!(seen.unread.is_empty() && seen.unread_tables.is_empty(), "{seen:?}");
         seen
     }

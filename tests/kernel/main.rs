@@ -16,4 +16,5 @@ mod namespace;
 mod observe;
 mod owned;
 mod redirect;
+mod strange_names;
 mod tables;

@@ -1,6 +1,6 @@
 //! What a trace leaves behind, in whatever way it ends: nothing. What it does to others meanwhile: nothing.
 
-use std::{net::UdpSocket, time::Instant};
+use std::{fs, net::UdpSocket, os::unix::fs::PermissionsExt, time::Instant};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -43,7 +43,8 @@ fn nothing_is_left_behind() {
             Signal::SIGKILL => assert_eq!(ended.code, None),
             _ => {
                 assert_eq!(ended.code, Some(1), "{ended:?}");
-                assert!(ended.sentence().starts_with("No packet seen"), "{ended:?}");
+                assert!(ended.sentence().starts_with("No packet seen in "), "{ended:?}");
+                assert!(!ended.sentence().contains("10m0s"), "that is what was asked for: {ended:?}");
             }
         }
     }
@@ -136,4 +137,26 @@ fn two_traces_do_not_meet_and_the_agent_does_not_mind() {
     });
     assert!(synced.compared && synced.repaired.is_empty() && !synced.installed, "{synced:?}");
     assert_eq!(synced.operations, 0, "{synced:?}");
+}
+
+#[test]
+fn rules_that_cannot_be_read_are_not_asked_for_again_and_again() {
+    if !can_run("rules_that_cannot_be_read_are_not_asked_for_again_and_again") {
+        return;
+    }
+    let net = net();
+    let (node, guest) = (net.lab.node("node-1").unwrap(), net.pod("guest"));
+    let folder = tempfile::tempdir().unwrap();
+    let (program, calls) = (folder.path().join("nft"), folder.path().join("calls"));
+    fs::write(&program, format!("#!/bin/sh\necho called >>{}\nexit 1\n", calls.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let frontend = Kind::ClusterIp.frontend(1, Family::V4, Protocol::Tcp);
+    let words = ["shop/web-1:80", "--packets", "5", "--rate", "100", "--for", "60s"];
+    let trace = Trace::start_with(&node, &words, "", |command| drop(command.env("PATH", path)));
+    (0..5).for_each(|_| assert_eq!(guest.pod(frontend), "here"));
+    let ended = trace.end();
+    assert_eq!(ended.packets().len(), 5, "{ended:?}");
+    assert_eq!(fs::read_to_string(&calls).unwrap(), "called\n", "nothing changed meanwhile");
+    assert_eq!(ended.errors.matches("rules are named by their handles").count(), 1, "{}", ended.errors);
 }

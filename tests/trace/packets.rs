@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use portolan::{
+    kernel::nft,
     lab::{Outcome, Session, in_namespace},
     model::{Family, Frontend, Protocol, Service, TrafficPolicy},
 };
@@ -139,6 +140,16 @@ fn what_others_do_is_named() {
         ended.assert("dropped", "by inet firewall forward: policy drop", &[]);
         run(&node, "nft delete table inet firewall");
 
+        // More rules than are told, the names of table and chain being no statements.
+        let rules = "counter\n".repeat(600);
+        let chain = format!("type filter hook forward priority 10; {rules} tcp dport 8080 drop\n");
+        let text = format!("table inet reject-log {{ chain dnat {{ {chain} }} }}");
+        net.lab.on_node("node-1", || nft::run(&text, false, "writing very many rules")).unwrap().unwrap();
+        let (ended, _) = net.trace(&guest, frontend, &[]);
+        let by = "by inet reject-log dnat: tcp dport 8080 drop";
+        ended.assert("dropped", by, &["to endpoint", "meets more than 500 rules", &format!("dropped {by}")]);
+        run(&node, "nft delete table inet reject-log");
+
         let path = format!("/proc/sys/net/{forwarding}");
         let forward = |value: &str| in_namespace(&node, || fs::write(&path, value)).unwrap().unwrap();
         forward("0");
@@ -161,19 +172,16 @@ fn a_flow_that_is_tracked_goes_where_it_went() {
         let mut session = Session::open(&probe, &guest.namespace).unwrap().unwrap();
         let pod = session.exchange(Duration::from_secs(5)).unwrap().pod().unwrap().to_owned();
         let endpoint = pod_address(net.lab.spec(), &pod, family);
-        // The table of Pods comes from manifests; everything else from the kernel.
-        let folder = tempfile::tempdir().unwrap();
+        // The table of Pods comes from manifests; everything else from the kernel. Standard input can be read once only.
         let manifest = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, namespace: shop}}\nspec: {{nodeName: node-1, containers: []}}\n\
              status: {{podIP: \"{endpoint}\", podIPs: [{{ip: \"{endpoint}\"}}]}}\n"
         );
-        fs::write(folder.path().join("pods.yaml"), manifest).unwrap();
-        let path = folder.path().to_str().unwrap();
         let (target, from) = (format!("shop/web-1:80/{protocol}"), guest.address(family).to_string());
-        let words = [&target, "--packets", "1", "--for", "60s", "--node", "node-1", "-f", path, "--from", &from];
+        let words = [&target, "--packets", "1", "--for", "60s", "--node", "node-1", "-f", "-", "--from", &from];
         // Of TCP only the packets that open connections are looked at unless asked.
         let all: &[&str] = if protocol == Protocol::Tcp { &["--all-packets"] } else { &[] };
-        let trace = Trace::start(&node, &[&words, all].concat());
+        let trace = Trace::start_with(&node, &[&words, all].concat(), &manifest, |_| {});
         assert_eq!(session.exchange(Duration::from_secs(5)).unwrap().pod(), Some(pod.as_str()));
         let ended = trace.end();
         ended.assert("delivered", "", &["belongs to a tracked connection; goes to", &format!("(Pod shop/{pod})")]);

@@ -1,8 +1,9 @@
 //! The command, started inside a node.
 
 use std::{
+    io::{Read, Write},
     process::{Child, Command, Stdio},
-    thread::sleep,
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
@@ -33,12 +34,14 @@ pub fn tables(namespace: &Namespace) -> Vec<String> {
     tables.lines().filter(|line| line.contains("portolan-trace")).map(str::to_owned).collect()
 }
 
-/// Begins a trace, with output as JSON.
-fn spawn(namespace: &Namespace, words: &[&str]) -> Trace {
+/// Begins a trace, with output as JSON. `more` can change how it is started.
+fn spawn(namespace: &Namespace, words: &[&str], more: impl FnOnce(&mut Command) + Send) -> Trace {
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
         command.arg("trace").args(words).args(["-o", "json", "--state-dir", "/nonexistent/portolan-trace-test"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        more(&mut command);
+        command.spawn()
     };
     Trace { child: in_namespace(namespace, start).unwrap().unwrap() }
 }
@@ -46,8 +49,26 @@ fn spawn(namespace: &Namespace, words: &[&str]) -> Trace {
 impl Trace {
     /// Begins a trace; packets are seen when this returns.
     pub fn start(namespace: &Namespace, words: &[&str]) -> Self {
+        Self::start_with(namespace, words, "", |_| {})
+    }
+
+    /// The same, with a text on its standard input, if it is not empty.
+    pub fn start_with(
+        namespace: &Namespace,
+        words: &[&str],
+        input: &str,
+        more: impl FnOnce(&mut Command) + Send,
+    ) -> Self {
         let before = tables(namespace).len();
-        let mut trace = spawn(namespace, words);
+        let mut trace = spawn(namespace, words, |command| {
+            if !input.is_empty() {
+                command.stdin(Stdio::piped());
+            }
+            more(command);
+        });
+        if let Some(mut stdin) = trace.child.stdin.take() {
+            stdin.write_all(input.as_bytes()).unwrap();
+        }
         let deadline = Instant::now() + PATIENCE;
         while tables(namespace).len() <= before {
             assert!(Instant::now() < deadline, "{words:?}: no table came");
@@ -61,13 +82,15 @@ impl Trace {
 
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
-        let read = |pipe: &mut dyn std::io::Read| {
+        fn read(mut pipe: impl Read) -> String {
             let mut text = String::new();
             pipe.read_to_string(&mut text).unwrap();
             text
-        };
-        let text = read(self.child.stdout.as_mut().unwrap());
-        let errors = read(self.child.stderr.as_mut().unwrap());
+        }
+        // Beside each other: it may write more than a pipe holds to either.
+        let (output, errors) = (self.child.stdout.take().unwrap(), self.child.stderr.take().unwrap());
+        let errors = thread::spawn(|| read(errors));
+        let (text, errors) = (read(output), errors.join().unwrap());
         let code = self.child.wait().unwrap().code();
         let json = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
         Ended { code, json, errors }
@@ -75,7 +98,7 @@ impl Trace {
 
     /// Runs it, without waiting for a table.
     pub fn run(namespace: &Namespace, words: &[&str]) -> Ended {
-        spawn(namespace, words).end()
+        spawn(namespace, words, |_| {}).end()
     }
 }
 

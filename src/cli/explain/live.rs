@@ -8,8 +8,8 @@ use crate::{
     config::Config,
     explain::{Explanation, Question, Scene, Source},
     kernel::{NetlinkDataPlane, observe},
-    model::Frontend,
-    observed::{AgentReport, Observed, Programmed, Seen, Silence},
+    model::{Family, Frontend},
+    observed::{AgentReport, Observed, ProgramState, Programmed, Seen, Silence},
 };
 
 /// Looks at everything that the answer depends on. Nothing is changed, and what cannot be seen is missing alone.
@@ -20,11 +20,21 @@ pub fn observe(offline: &Explanation, question: &Question, scene: &Scene, config
     let mut addresses: BTreeSet<IpAddr> = prediction.endpoints.iter().map(|target| target.address).collect();
     addresses.extend(frontends.iter().map(|frontend| frontend.address));
     // Where the client's packets come in follows from the way back.
-    addresses.extend(scene.addresses_of(question.source.as_ref().unwrap_or(&Source::Host)));
+    let clients = scene.addresses_of(question.source.as_ref().unwrap_or(&Source::Host)).into_iter().collect();
+    let mark = if prediction.hidden { scene.settings.mark() } else { 0 };
+    let surroundings = observe::surroundings(&addresses, &clients, mark);
+    let mut programmed = programmed(scene, owner.as_ref());
+    if let (Ok(programmed), Ok(surroundings)) = (&mut programmed, &surroundings) {
+        let damaged = programmed.programs.iter().filter(|(_, state)| matches!(state, ProgramState::Damaged(_)));
+        let read = |(family, _): (&Family, _)| {
+            Some((*family, observe::own_table(*family, surroundings.own_addresses.clone()).ok()?))
+        };
+        programmed.edited = damaged.filter_map(read).collect();
+    }
     Observed {
-        programmed: programmed(scene, owner.as_ref()),
+        programmed,
         connections: observe::connections(&frontends),
-        surroundings: observe::surroundings(&addresses),
+        surroundings,
         agent: agent(config, owner.as_ref()),
     }
 }

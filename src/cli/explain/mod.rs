@@ -11,10 +11,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Arg, Args, ValueEnum};
+use clap::{Arg, Args};
 use tracing::warn;
 
-use super::{NodeArgs, RunArgs, input, resolve, table};
+use super::{
+    NodeArgs, RunArgs, input,
+    resolve::{self, Format},
+    table,
+};
 use crate::{
     config::Config,
     explain::{self, Dialled, Question, Scene, Source, Verdict},
@@ -90,21 +94,12 @@ pub struct ExplainArgs {
     options: RunArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line a step, and the sentence
-    Text,
-    /// JSON
-    Json,
-}
-
 fn shown(arg: Arg) -> Arg {
     resolve::one_path(arg, &SHOWN, &["target", "from", "live", "output"])
 }
 
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (config, warnings) = args.options.with("dns", "central").config()?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let config = args.options.of_answers()?;
     let mut scene = scene(args, &config)?;
     check_node(args.options.names_node()?, &scene)?;
     if args.live && scene.world.node.interface_addresses.is_empty() {
@@ -163,13 +158,12 @@ fn scene(args: &ExplainArgs, config: &Config) -> anyhow::Result<Scene> {
     }
 }
 
-/// The addresses of a node's interfaces. The machine that answers need not be that node: its own are taken only where
-/// nobody says those of the node.
+/// The addresses of a node's interfaces. The machine that answers need not be that node: its own are taken only if it is,
+/// or where nobody says those of the node.
 fn interface_addresses(node: &Node, live: bool) -> anyhow::Result<Vec<IpAddr>> {
-    if !live && !node.addresses.is_empty() {
-        return Ok(node.addresses.clone());
-    }
-    input::interface_addresses().context("cannot list the addresses of the interfaces")
+    let own = input::interface_addresses().context("cannot list the addresses of the interfaces")?;
+    let is_it = live || node.addresses.is_empty() || node.addresses.iter().any(|address| own.contains(address));
+    Ok(if is_it { own } else { node.addresses.clone() })
 }
 
 /// The answer for a node that is none would be a wrong one. Manifests for any node may be asked on a machine that is none.

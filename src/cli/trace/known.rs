@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use anyhow::bail;
 
 use crate::{
-    cli::{InputArgs, NodeArgs, dns::files, input, node_name},
+    cli::{InputArgs, NodeArgs, input, node_name},
     compile,
     model::{Frontend, ServiceId},
     objects::{Object, Pod},
@@ -31,9 +31,9 @@ impl Known {
         }
         let loaded = input::load(args, node, input::Allocating::ReadOnly)?;
         input::print_notices(&loaded.notices);
-        let pods = files::read(args)?.objects.into_values().filter_map(|object| match object {
+        let pods = loaded.objects.iter().filter_map(|located| match &located.object {
             Object::Pod(pod) => {
-                Some(((pod.metadata.namespace().to_owned(), pod.metadata.name.clone()), addresses(&pod)))
+                Some(((pod.metadata.namespace().to_owned(), pod.metadata.name.clone()), addresses(pod)))
             }
             _ => None,
         });

@@ -1,6 +1,7 @@
 //! `portolan trace`: what becomes of real packets, and why.
 
 mod known;
+mod rules;
 mod show;
 mod target;
 
@@ -12,16 +13,16 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use tracing::warn;
 
 use super::{ConfigFile, InputArgs, NodeArgs, table};
 use crate::{
     config::{format_duration, parse_duration},
     explain::{Dialled, Source},
-    kernel::trace::{Request, Tracer, rules},
+    kernel::trace::{Request, Tracer},
     traced::{By, Event, Gatherer, Names, Passage, Question, TABLE_PREFIX, Told, sentence, tell},
 };
 use known::Known;
+use rules::Texts;
 use target::Target;
 
 const EXAMPLES: &str = "\
@@ -47,7 +48,7 @@ const SHOWN: [&str; 3] = ["manifests", "node", "config"];
 /// ends, also when it is killed. Needs CAP_NET_ADMIN and Linux 5.12. Run it where the packets pass: on the node of the client,
 /// or for clients outside on the node that they dial.
 ///
-/// Exit code: 0 every packet was delivered; 1 one was dropped, refused or lost, or none was seen; 2 the question is wrong, or
+/// Exit code: 0 every packet was delivered; 1 one was not, or that is not known, or none was seen; 2 the question is wrong, or
 /// packets cannot be traced.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, mut_args = shown)]
@@ -102,11 +103,13 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     let known = Known::read(&input, &node)?;
     let Target { flows, owners } = target::find(&args.target, args.from.as_ref(), &known)?;
     let what = show::wanted(&args.target.to_string(), &flows, !args.all_packets);
-    let question = Question { what, waited: format_duration(args.wait), first_only: !args.all_packets };
+    let mut question = Question { what, waited: format_duration(args.wait), first_only: !args.all_packets };
     let request = Request { flows, first_only: !args.all_packets, rate: args.rate };
     let names = Names { owners, pods: known.pod_names(), ..Names::default() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (told, events_lost) = runtime.block_on(Watch { args, question: &question, names }.run(&request))?;
+    let watch = Watch { args, question: &question, names, texts: Texts::default() };
+    let Watched { told, events_lost, waited } = runtime.block_on(watch.run(&request))?;
+    question.waited = format_duration(waited);
     let (sentence, delivered) = sentence(&question, &told);
     let text = match args.output {
         Format::Text if events_lost => {
@@ -128,26 +131,38 @@ struct Watch<'a> {
     args: &'a TraceArgs,
     question: &'a Question,
     names: Names,
+    texts: Texts,
+}
+
+/// What was seen.
+struct Watched {
+    /// What became of the packets
+    told: Vec<Told>,
+    /// The kernel had more to tell than could be read
+    events_lost: bool,
+    /// How long it was waited: less than was asked for, if somebody ended it
+    waited: Duration,
 }
 
 impl Watch<'_> {
-    /// What became of the packets, and whether events were lost.
-    async fn run(mut self, request: &Request) -> anyhow::Result<(Vec<Told>, bool)> {
+    async fn run(mut self, request: &Request) -> anyhow::Result<Watched> {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut tracer = Tracer::open(request)?;
-        self.read_rules();
+        self.texts.read(&mut self.names);
         let mut gatherer = Gatherer::new(tracer.table(), self.args.packets as usize);
         self.begin()?;
-        let deadline = Instant::now() + self.args.wait;
+        let begun = Instant::now();
+        let deadline = begun + self.args.wait;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut told, mut lost) = (Vec::new(), false);
+        let mut watched = Watched { told: Vec::new(), events_lost: false, waited: self.args.wait };
         while !gatherer.is_done() {
             let over = tokio::select! {
                 events = tracer.events() => match events? {
                     Some(events) => events.into_iter().flat_map(|event| gatherer.take(event)).collect(),
                     None => {
-                        lost = true;
+                        watched.events_lost = true;
+                        gatherer.lost();
                         Vec::new()
                     }
                 },
@@ -157,14 +172,14 @@ impl Watch<'_> {
                     Vec::new()
                 }
                 // Whoever interrupts gets the sentence all the same.
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                Some(()) = interrupt.recv() => { watched.waited = since(begun); break }
+                Some(()) = terminate.recv() => { watched.waited = since(begun); break }
             };
             for passage in over {
-                told.push(self.packet(&passage)?);
+                watched.told.push(self.packet(&passage)?);
             }
         }
-        Ok((told, lost))
+        Ok(watched)
     }
 
     fn begin(&self) -> anyhow::Result<()> {
@@ -181,7 +196,7 @@ impl Watch<'_> {
     fn packet(&mut self, passage: &Passage) -> anyhow::Result<Told> {
         // Rules that came since the last look.
         if passage.events.iter().any(|event| self.is_unknown(event)) {
-            self.read_rules();
+            self.texts.read(&mut self.names);
         }
         let told = tell(passage, &self.names);
         if self.args.output == Format::Text {
@@ -196,11 +211,13 @@ impl Watch<'_> {
             By::End | By::Return | By::Policy => false,
         }
     }
+}
 
-    fn read_rules(&mut self) {
-        match rules() {
-            Ok(rules) => self.names.rules = rules,
-            Err(error) => warn!("{error}; rules are named by their handles"),
-        }
+/// In a precision for people.
+fn since(begun: Instant) -> Duration {
+    let elapsed = begun.elapsed();
+    match elapsed.as_secs() {
+        0 => Duration::from_millis(elapsed.subsec_millis().into()),
+        seconds => Duration::from_secs(seconds),
     }
 }

@@ -45,7 +45,7 @@ pub fn packet(told: &Told) -> String {
         text.push_str(&format!("  {}\n", step.text));
     }
     // All other ends are a step.
-    if matches!(told.outcome, Outcome::Lost { .. }) {
+    if matches!(told.outcome, Outcome::Lost { .. } | Outcome::Unknown { .. }) {
         text.push_str(&format!("  {}\n", told.outcome));
     }
     text

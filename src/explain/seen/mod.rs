@@ -2,13 +2,14 @@
 
 mod affinity;
 mod connections;
+mod edited;
 mod node;
 mod rules;
 mod tables;
 
 use std::net::IpAddr;
 
-use super::{Mark, Scene, Stage, client::Client, report::Report};
+use super::{Mark, Outcome, Scene, Stage, client::Client, report::Report};
 use crate::{
     compile::ServicePlan,
     model::{Family, Frontend, ServiceId},
@@ -24,6 +25,11 @@ pub(super) struct Sight<'a> {
 }
 
 impl Sight<'_> {
+    /// Whether nothing of ours is to translate the packet: it goes to a pod itself, or to somebody outside the cluster.
+    fn is_untranslated(&self, report: &Report) -> bool {
+        report.prediction.frontend.is_none() || (report.prediction.outcome == Outcome::Passed && !report.is_broken())
+    }
+
     fn family(&self) -> Family {
         self.frontend.family()
     }

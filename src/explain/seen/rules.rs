@@ -41,7 +41,8 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
         }
     }
     say_doubtful(&doubtful, report);
-    let clean = say_unseen(surroundings, endpoints.len() - looked, report);
+    let old = old_tables(sight.family(), surroundings, report);
+    let clean = say_unseen(surroundings, endpoints.len() - looked, report) && !old;
     if let Some((_, first)) = ended.first() {
         fails(first, &ended, looked, sight.client.role == Role::Outside, report);
     } else if doubtful.is_empty() && !endpoints.is_empty() && clean {
@@ -68,10 +69,29 @@ fn say_doubtful(doubtful: &BTreeMap<String, Finding>, report: &mut Report) {
         let text = format!("{rule} may be what {}; that depends on: {depends}", fate(finding.fate));
         report.step(Stage::Foreign, Mark::Unknown, text);
     }
+    if let Some((rule, finding)) = doubtful.iter().next() {
+        let others = match doubtful.len() - 1 {
+            0 => String::new(),
+            others => format!(", and the same of {}", count(others, "other rule")),
+        };
+        let depends = list(&finding.depends_on);
+        report.unsure(format!("whether {rule} {} the packet, which depends on: {depends}{others}", fate(finding.fate)));
+    }
     let more = doubtful.len().saturating_sub(LISTED);
     if more > 0 {
         report.step(Stage::Foreign, Mark::Unknown, format!("and {more} more rules may"));
     }
+}
+
+/// The tables of an iptables that shows them to nobody else. Returns whether there are any.
+fn old_tables(family: Family, surroundings: &Surroundings, report: &mut Report) -> bool {
+    let Some(tables) = surroundings.old_tables.get(&family).filter(|tables| !tables.is_empty()) else { return false };
+    let program = if family == Family::V4 { "iptables-legacy" } else { "ip6tables-legacy" };
+    let tables = tables.join(", ");
+    let text = format!("the rules of {program} (tables {tables}) were not looked at: {program}-save shows them");
+    report.step(Stage::Foreign, Mark::Unknown, text);
+    report.unsure(format!("whether a rule of {program} (tables {tables}) stops the packet: {program}-save shows them"));
+    true
 }
 
 /// What was not looked at. Returns whether that is nothing.
@@ -123,7 +143,7 @@ fn interface(address: IpAddr, surroundings: &Surroundings) -> Option<&String> {
 }
 
 /// The packet at each hook that it meets.
-fn way(sight: &Sight<'_>, target: Target, surroundings: &Surroundings, hidden: bool) -> Vec<(Hook, Packet)> {
+pub(super) fn way(sight: &Sight<'_>, target: Target, surroundings: &Surroundings, hidden: bool) -> Vec<(Hook, Packet)> {
     let interface = |address: IpAddr| interface(address, surroundings).cloned();
     let source = source(sight);
     let host = sight.client.role == Role::Host;

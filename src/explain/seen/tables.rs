@@ -4,16 +4,15 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Sight, affinity, unseen};
+use super::{Sight, affinity, edited, unseen};
 use crate::{
     explain::{
         Cause, Mark, Outcome, Stage,
-        client::Role,
         near::list,
         report::{Fault, Report},
     },
     model::{Family, IpRange, Target},
-    observed::{AgentReport, ProgramState, Programmed, Silence},
+    observed::{AgentReport, ProgramState, Programmed, RememberedClient, Silence},
     tables::Difference,
 };
 
@@ -53,7 +52,7 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
         Some(ProgramState::Missing) => {
             let because = format!("the table {table} is not in the kernel of {node}: no Service works here");
             let remedy = "start portolan run there (or portolan apply)";
-            report.breaks(Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy), Outcome::Passed);
+            absent(sight, Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy), report);
             return false;
         }
         Some(ProgramState::Dormant) => {
@@ -61,7 +60,7 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
                 "somebody switched off the table {table} in the kernel of {node} (flag dormant): no Service works here"
             );
             let remedy = "start portolan run there, which writes it anew (or portolan apply), and find out who did it";
-            report.breaks(Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy), Outcome::Passed);
+            absent(sight, Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy), report);
             return false;
         }
         Some(ProgramState::Other) => {
@@ -72,38 +71,18 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
             report.remark(Fault::new(Stage::Kernel, Cause::KernelDiffers, because, remedy));
         }
         Some(ProgramState::Damaged(things)) => {
-            let because = format!("somebody edited the table {table} in the kernel: {}", list(things));
-            let remedy = "start portolan run, which repairs it (or portolan apply), and find out who did it";
-            let fault = Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy);
-            if things.iter().any(|thing| is_on_the_way(sight, thing)) {
-                report.breaks(fault, Outcome::Passed);
-            } else {
-                report.remark(fault);
-            }
+            edited::judge(sight, things, programmed.edited.get(&family), report);
         }
     }
     true
 }
 
-/// Whether a chain, as `ip chain internal`, is one that this packet meets. What is no chain of ours may be anything.
-fn is_on_the_way(sight: &Sight<'_>, thing: &str) -> bool {
-    let Some(chain) = thing.split(' ').skip_while(|word| *word != "chain").nth(1) else {
-        return thing.split(' ').count() <= 3;
-    };
-    let hook: &[&str] = match sight.client.role {
-        Role::Host => &["output", "filter-output"],
-        _ => &["prerouting", "filter-forward", "filter-input"],
-    };
-    let always = ["postrouting", "hide-source", "hide-marked", "check-destination", "refuse"];
-    let policy = sight.plan().and_then(|plan| {
-        let mut all = plan.ports.into_iter().flat_map(|port| port.frontends);
-        all.find(|own| own.frontend == sight.frontend).map(|own| own.policy.chain())
-    });
-    let plain = chain.trim_start_matches("guarded-").trim_start_matches("local-");
-    hook.contains(&chain)
-        || always.contains(&chain)
-        || policy == Some(plain)
-        || ["pick-", "sticky-"].iter().any(|prefix| plain.starts_with(prefix))
+/// No packet meets the program: neither is anything translated, nor refused.
+fn absent(sight: &Sight<'_>, fault: Fault, report: &mut Report) {
+    match sight.is_untranslated(report) {
+        true => report.remark(fault),
+        false => report.overrules(fault, Outcome::Passed),
+    }
 }
 
 /// The rows of the Service. Returns whether they lag behind what is wanted, and that was said.
@@ -125,7 +104,7 @@ fn rows(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> bool
         report.step(Stage::Kernel, Mark::Warning, fault.because);
         return true;
     }
-    match effect(sight, &differences, report) {
+    match effect(sight, programmed, &differences, report) {
         Some(outcome) => report.breaks(fault, outcome),
         None => report.remark(fault),
     }
@@ -148,7 +127,7 @@ fn concerns(sight: &Sight<'_>, difference: &Difference) -> bool {
 /// was right once.
 fn reason(sight: &Sight<'_>, all: &[Difference]) -> (Cause, String, String) {
     let node = &sight.scene.world.node.name;
-    let was_right = all.iter().any(|difference| !difference.missing && !is_bent(difference, all));
+    let was_right = all.iter().any(|d| !d.missing && !is_bent(d, all) && !is_added(d, all));
     let repair = "start portolan run on the node, which repairs it".to_owned();
     match &sight.observed.agent {
         Ok(AgentReport { refused: Some(refused), .. }) => {
@@ -182,8 +161,28 @@ fn is_bent(difference: &Difference, all: &[Difference]) -> bool {
     missing.into_iter().any(|(_, wanted)| wanted.address == target.address && wanted.port != target.port)
 }
 
+/// A dead end beside the frontend, or an endpoint beyond those that are chosen among: at no time were both wanted.
+fn is_added(difference: &Difference, all: &[Difference]) -> bool {
+    let changed = |prefix: &str| {
+        let mut others = all.iter().filter(|other| !other.frontends.is_disjoint(&difference.frontends));
+        others.any(|other| other.what.starts_with(prefix) && other.missing)
+    };
+    match difference.what.as_str() {
+        what if what.starts_with("refusal") || what.starts_with("drop") => {
+            !["frontend", "refusal", "drop"].into_iter().any(changed)
+        }
+        _ if endpoint(difference).is_some() => !["choice", "endpoint", "local endpoint"].into_iter().any(changed),
+        _ => false,
+    }
+}
+
 /// What the differences do to this packet, if that is the end of its way. Sets who answers instead.
-fn effect(sight: &Sight<'_>, differences: &[&Difference], report: &mut Report) -> Option<Outcome> {
+fn effect(
+    sight: &Sight<'_>,
+    programmed: &Programmed,
+    differences: &[&Difference],
+    report: &mut Report,
+) -> Option<Outcome> {
     let missing = |prefix: &str| differences.iter().any(|d| d.missing && d.what.starts_with(prefix));
     let left = |prefix: &str| differences.iter().any(|d| !d.missing && d.what.starts_with(prefix));
     // A cluster IP is one of those where everything else is refused; of other addresses the kernel knows nothing.
@@ -202,7 +201,11 @@ fn effect(sight: &Sight<'_>, differences: &[&Difference], report: &mut Report) -
             nowhere
         });
     }
-    if missing("choice") && !left("choice") {
+    if missing("affinity look-up") && !left("affinity look-up") {
+        return Some(nowhere);
+    }
+    // With session affinity the choice is only for clients that are not remembered.
+    if missing("choice") && !left("choice") && known(sight, programmed, report).is_none() {
         return Some(nowhere);
     }
     let away = differences.iter().filter(|d| d.missing).filter_map(|d| d.what.strip_prefix("source range "));
@@ -234,6 +237,18 @@ fn endpoints(differences: &[&Difference], report: &mut Report) -> bool {
     }
     report.prediction.endpoints = all;
     false
+}
+
+/// The client that session affinity knows, with an endpoint that it may go to.
+fn known<'a>(sight: &Sight<'_>, programmed: &'a Programmed, report: &Report) -> Option<&'a RememberedClient> {
+    let (client, plan) = (sight.client_address()?, sight.plan()?);
+    let port = plan.ports.iter().find(|port| port.frontends.iter().any(|own| own.frontend == sight.frontend))?;
+    programmed.remembered.iter().find(|known| {
+        known.client == client
+            && known.protocol == port.id.protocol
+            && *known.port_name == *port.id.name
+            && report.prediction.endpoints.contains(&known.target)
+    })
 }
 
 /// `local endpoint 10.1.2.3:8080` taken apart.

@@ -61,6 +61,17 @@ fn differing(all: &[(&str, bool)]) -> Observed {
     })
 }
 
+fn remembered() -> RememberedClient {
+    RememberedClient {
+        list: ListName::All,
+        protocol: Protocol::Tcp,
+        port_name: "http".to_owned(),
+        client: [10, 244, 1, 20].into(),
+        target: target("10.244.2.11:8080"),
+        expires: 77,
+    }
+}
+
 fn dead(observed: Observed) -> Observed {
     silent(observed, false, true)
 }
@@ -199,6 +210,37 @@ fn rows_that_somebody_took_away() {
 }
 
 #[test]
+fn rows_of_session_affinity() {
+    let sticky = BASE.replacen("  type: ClusterIP", "  sessionAffinity: ClientIP\n  type: ClusterIP", 1);
+    let told = ask_live(&sticky, &differing(&[("affinity look-up", true)]));
+    assert_told("look-up", &told, Verdict::Fails, Some(Cause::KernelDiffers), &["affinity look-up"]);
+    assert_eq!(told.prediction.outcome, Outcome::Refused);
+    let mut first = differing(&[("choice among 2 endpoints", true)]);
+    assert_eq!(ask_live(&sticky, &first).prediction.outcome, Outcome::Refused);
+    first.programmed.as_mut().unwrap().remembered = vec![remembered()];
+    let told = ask_live(&sticky, &first);
+    assert_eq!(told.prediction.endpoints, [target("10.244.2.11:8080")].into(), "{told:#?}");
+}
+
+#[test]
+fn a_dead_end_beside_the_frontend_is_the_work_of_a_hand() {
+    for row in ["refusal (no endpoints)", "endpoint 10.244.9.9:8080"] {
+        let told = ask_live(BASE, &dead(differing(&[(row, false)])));
+        assert_eq!(told.cause, Some(Cause::KernelDiffers), "{}", told.sentence);
+        assert_eq!(told.prediction.outcome, Outcome::Answered);
+    }
+}
+
+#[test]
+fn without_a_table_nothing_is_refused() {
+    let missing = programmed(|programmed| programmed.programs.extend([(Family::V4, ProgramState::Missing)]));
+    let told = ask_live(&BASE.replace("selector: {app: web}", "selector: {app: none}"), &missing);
+    let then = ["ip portolan", "and then still not, because", "are refused"];
+    assert_told("no endpoints, too", &told, Verdict::Fails, Some(Cause::NotProgrammed), &then);
+    assert_eq!(told.prediction.outcome, Outcome::Passed);
+}
+
+#[test]
 fn rows_of_the_past() {
     let replaced =
         [("endpoint 10.244.9.9:8080", false), ("endpoint 10.244.1.11:8080", true), ("endpoint 10.244.2.11:8080", true)];
@@ -250,15 +292,7 @@ fn tracked_connections() {
 
 #[test]
 fn a_client_that_is_remembered_goes_where_it_went() {
-    let client = RememberedClient {
-        list: ListName::All,
-        protocol: Protocol::Tcp,
-        port_name: "http".to_owned(),
-        client: [10, 244, 1, 20].into(),
-        target: target("10.244.2.11:8080"),
-        expires: 77,
-    };
-    let told = ask_live(BASE, &programmed(|programmed| programmed.remembered = vec![client]));
+    let told = ask_live(BASE, &programmed(|programmed| programmed.remembered = vec![remembered()]));
     assert_told("remembered", &told, Verdict::Works, None, &[]);
     assert_eq!(told.prediction.endpoints, [target("10.244.2.11:8080")].into());
     assert!(told.steps.iter().any(|step| step.stage == Stage::Affinity && step.text.contains("77 s")));
@@ -306,9 +340,58 @@ fn the_node() {
     };
     let told = ask_live(BASE, &routes(&["10.244.1.11", "10.244.2.11"]));
     assert_told("no route", &told, Verdict::Fails, Some(Cause::NoRoute), &["10.244.1.11 (blackhole)"]);
+    assert_eq!(told.prediction.outcome, Outcome::Dropped);
+    let nowhere = |s: &mut Surroundings| {
+        let lost = ["10.244.1.11", "10.244.2.11"].map(|address| address.parse().unwrap());
+        s.routes = lost.into_iter().map(|address| (address, Route::None("no route".to_owned()))).collect();
+    };
+    let told = ask_live(BASE, &surroundings(nowhere));
+    assert_eq!((told.cause, told.prediction.outcome), (Some(Cause::NoRoute), Outcome::Refused));
     let told = ask_live(BASE, &routes(&["10.244.2.11"]));
     assert_told("one without", &told, Verdict::WorksBut, Some(Cause::NoRoute), &["10.244.2.11"]);
-    let proxy = surroundings(|s| s.kube_proxy = Some("table ip kube-proxy".to_owned()));
-    let told = ask_live(BASE, &dead(proxy));
-    assert_told("kube-proxy", &told, Verdict::WorksBut, Some(Cause::KubeProxy), &["table ip kube-proxy"]);
+}
+
+#[test]
+fn the_interface_that_the_client_comes_by_has_a_switch_of_its_own() {
+    let by = |all: bool, own: bool| {
+        surroundings(|s| {
+            let interface = "vc".to_owned();
+            s.forwarding.extend([(Family::V4, all)]);
+            s.passes_on.extend([(interface.clone(), own)]);
+            s.routes.extend([([10, 244, 1, 20].into(), Route::Out { interface, gateway: None })]);
+        })
+    };
+    let told = ask_live(BASE, &by(true, false));
+    let setting = "net.ipv4.conf.vc.forwarding";
+    assert_told("its own is off", &told, Verdict::Fails, Some(Cause::ForwardingOff), &[setting]);
+    assert_eq!(told.prediction.outcome, Outcome::Dropped);
+    assert_told("its own is on", &ask_live(BASE, &by(false, true)), Verdict::Works, None, &[]);
+}
+
+#[test]
+fn another_proxy() {
+    let but = |about, observed: Observed, word: &str| {
+        let told = ask_live(BASE, &dead(observed));
+        assert_told(about, &told, Verdict::WorksBut, Some(Cause::KubeProxy), &[word]);
+        told.sentence
+    };
+    let alive = but("alive", surroundings(|s| s.kube_proxy = Some("process 7".to_owned())), "process 7");
+    assert!(alive.contains("stop it"), "{alive}");
+    let rules = |family: Family| {
+        surroundings(|s| s.kube_proxy_rules.extend([(family, format!("table {} kube-proxy", family.nft()))]))
+    };
+    let gone = but("left", rules(Family::V4), "table ip kube-proxy");
+    assert!(!gone.contains("stop it"), "{gone}");
+    assert_told("of IPv6", &ask_live(BASE, &rules(Family::V6)), Verdict::Works, None, &[]);
+}
+
+#[test]
+fn an_old_iptables_may_do_anything() {
+    let old = |family| surroundings(|s| s.old_tables.extend([(family, vec!["filter".to_owned()])]));
+    let told = ask_live(BASE, &old(Family::V4));
+    assert_told("old", &told, Verdict::Works, None, &["not known is whether a rule of iptables-legacy", "filter"]);
+    let good = |told: &crate::explain::Explanation| {
+        told.steps.iter().any(|step| step.stage == Stage::Foreign && step.mark == Mark::Good)
+    };
+    assert!(!good(&told) && good(&ask_live(BASE, &old(Family::V6))));
 }

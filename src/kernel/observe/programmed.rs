@@ -41,7 +41,8 @@ fn compare(
         differing.extend(differences(&held, &wanted));
         remembered = self::remembered(kernel, &held.groups)?.into_iter().map(|(_, client)| client).collect();
     }
-    Ok(Programmed { programs, differences: differing, counters: counters(kernel)?, remembered })
+    let counters = counters(kernel)?;
+    Ok(Programmed { programs, differences: differing, counters, edited: BTreeMap::new(), remembered })
 }
 
 /// Compares the programs in our tables, as `state` was just read from them, with these. A family whose chains cannot be

@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// Bits of NFTA_TRACE_CT_STATE (`NF_CT_STATE_BIT`).
+const INVALID: u32 = 1;
 const NEW: u32 = 8;
 const UNTRACKED: u32 = 64;
 
@@ -100,6 +101,7 @@ fn tracking(state: u32) -> Tracking {
     match state {
         _ if state & UNTRACKED != 0 => Tracking::Untracked,
         _ if state & NEW != 0 => Tracking::New,
+        _ if state & INVALID != 0 => Tracking::Invalid,
         _ => Tracking::Known,
     }
 }

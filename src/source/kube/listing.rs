@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{
-    ApiServer, Kind, Timing,
-    decode::{self, Identity},
+    ApiServer, Kind, Timing, decode,
     failure::{Failure, Verb},
     follow::undecodable,
     request::Requests,
@@ -84,6 +83,6 @@ async fn whole(requests: &Requests) -> Result<Listed, Failure> {
 }
 
 fn unreadable(kind: Kind, bytes: &[u8], error: &WireError) -> (ObjectRef, String) {
-    let identity = decode::identity(bytes).unwrap_or(Identity::default());
+    let identity = decode::identity(bytes).unwrap_or_default();
     undecodable(kind, &identity, error)
 }
