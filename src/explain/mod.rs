@@ -12,6 +12,7 @@ mod headless;
 mod hostname;
 mod name;
 mod near;
+mod nobody;
 mod others;
 mod question;
 mod report;

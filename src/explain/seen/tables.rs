@@ -12,7 +12,7 @@ use crate::{
         report::{Fault, Report},
     },
     model::{Family, IpRange, Target},
-    observed::{AgentReport, ProgramState, Programmed, RememberedClient, Silence},
+    observed::{AgentReport, ProgramState, Programmed, Silence},
     tables::Difference,
 };
 
@@ -205,7 +205,7 @@ fn effect(
         return Some(nowhere);
     }
     // With session affinity the choice is only for clients that are not remembered.
-    if missing("choice") && !left("choice") && known(sight, programmed, report).is_none() {
+    if missing("choice") && !left("choice") && !affinity::serves(sight, programmed, report) {
         return Some(nowhere);
     }
     let away = differences.iter().filter(|d| d.missing).filter_map(|d| d.what.strip_prefix("source range "));
@@ -237,18 +237,6 @@ fn endpoints(differences: &[&Difference], report: &mut Report) -> bool {
     }
     report.prediction.endpoints = all;
     false
-}
-
-/// The client that session affinity knows, with an endpoint that it may go to.
-fn known<'a>(sight: &Sight<'_>, programmed: &'a Programmed, report: &Report) -> Option<&'a RememberedClient> {
-    let (client, plan) = (sight.client_address()?, sight.plan()?);
-    let port = plan.ports.iter().find(|port| port.frontends.iter().any(|own| own.frontend == sight.frontend))?;
-    programmed.remembered.iter().find(|known| {
-        known.client == client
-            && known.protocol == port.id.protocol
-            && *known.port_name == *port.id.name
-            && report.prediction.endpoints.contains(&known.target)
-    })
 }
 
 /// `local endpoint 10.1.2.3:8080` taken apart.
