@@ -77,10 +77,10 @@ endif
 
 # Everything of the fuzzers is in here, what they found in the folder `crashes` of a target.
 FUZZ_DIR := $(abspath $(TARGET_DIR))/fuzz
-FUZZ_TARGETS ?= query upstream corefile
+FUZZ_TARGETS ?= query upstream corefile rulesets targets
 FUZZ_SECONDS ?= 30
 
-fuzz: ## Feed the parsers of DNS what nobody would write (FUZZ_SECONDS=30 each, FUZZ_TARGETS=query and others)
+fuzz: ## Feed the parsers of DNS, nft's listings and targets what nobody would write (FUZZ_SECONDS=30 each, FUZZ_TARGETS=query and others)
 	@FUZZ_SEEDS=$(FUZZ_DIR)/seeds cargo test --quiet --locked --test fuzz_seeds
 	(cd fuzz && CARGO_TARGET_DIR=$(FUZZ_DIR) cargo build --release --locked)
 	for target in $(FUZZ_TARGETS); do

@@ -27,7 +27,8 @@ struct Outcome {
 
 fn outcome(manifests: Manifests) -> Outcome {
     let unreadable = manifests.unreadable;
-    let Completed { objects, notices } = complete(manifests.objects, &Options::default(), &mut Allocations::default());
+    let Completed { objects, notices, .. } =
+        complete(manifests.objects, &Options::default(), &mut Allocations::default());
     let notices = manifests.notices.iter().chain(&notices).map(ToString::to_string).collect();
     let service = |object| match object {
         Object::Service(service) => Some(service),

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::Step;
 use portolan::{
     desired::Desired,
-    model::{Family, Frontend, PodDetector, ServiceId, Settings, World},
-    plan::{Effect, Impact, NewSide, NodeDifference, OldSide, ProgramText, compare_node},
+    model::{Family, Frontend, Node, PodDetector, ServiceId, Settings, World},
+    plan::{Alike, Effect, Face, Impact, NewSide, NodeDifference, OldSide, ProgramText, compare_node},
     tables::{Contents, Element, List, Owner, Policy, Program, TableState, nft_json, read_nft_json},
 };
-use proptest::prelude::*;
+use proptest::{collection::vec, prelude::*, sample::select};
 
 /// The world after a history.
 fn world(steps: Vec<Step>) -> World {
@@ -120,6 +120,11 @@ fn named(difference: &NodeDifference) -> BTreeSet<ServiceId> {
     difference.services.keys().cloned().collect()
 }
 
+/// Each with each that comes after it.
+fn pairs<T>(all: &[T]) -> impl Iterator<Item = [&T; 2]> {
+    all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |other| [one, other]))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
@@ -170,6 +175,46 @@ proptest! {
             }
         }
         prop_assert!(losers.iter().all(|id| difference.services.contains_key(*id)));
+    }
+
+    #[test]
+    fn nodes_with_one_face_see_the_same_change(
+        before in common::steps(10),
+        after in common::steps(3),
+        hints in select(vec![None, Some("here"), Some("third")]),
+        zones in vec(select(vec![None, Some("zone-a")]), 4),
+    ) {
+        let hint = |step: Step| match step {
+            Step::PutSlice(mut slice) => {
+                slice.endpoints.iter_mut().for_each(|e| e.node_hints = hints.into_iter().map(Into::into).collect());
+                Step::PutSlice(slice)
+            }
+            other => other,
+        };
+        let before: Vec<Step> = before.into_iter().map(hint).collect();
+        let (first, second) = (world(before.clone()), world([before, after].concat()));
+        let (alike, settings) = (Alike::new(&first, &second), common::settings());
+        let mut seen: Vec<(Node, Face, NodeDifference)> = Vec::new();
+        for (number, name) in ["here", "there", "third", "fourth"].into_iter().enumerate() {
+            let addresses = vec![format!("192.168.49.1{number}").parse().unwrap(), format!("fd00:49::{number}").parse().unwrap()];
+            let node = Node { name: name.into(), addresses, zone: zones[number].map(Into::into), ..Node::default() };
+            let face = alike.face((&node, &settings), (&node, &settings)).expect("nobody has its addresses");
+            let of = |world: &World| {
+                let mut world = world.clone();
+                world.node = node.clone();
+                world
+            };
+            seen.push((node.clone(), face, compare_node(old(&of(&first)), new(&of(&second)))));
+        }
+        for [(one, face, difference), (other, other_face, other_difference)] in pairs(&seen) {
+            if face == other_face && !difference.tells_of(one) && !other_difference.tells_of(other) {
+                prop_assert_eq!(&difference.services, &other_difference.services, "{} {}", one.name, other.name);
+                prop_assert_eq!(&difference.node, &other_difference.node);
+            }
+        }
+        let (third, fourth) = (&seen[2], &seen[3]);
+        let same = third.0.zone == fourth.0.zone && hints != Some("third");
+        prop_assert!(!same || third.1 == fourth.1, "no endpoint runs on either");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use portolan::{
     metrics::Metrics,
     model::{Family, Node, ServiceId, Settings, World, ingest},
     objects::Object,
-    reconcile::{Changed, ClusterFeed, ClusterInputs, Keeper, Observer, Pass, Reconciler, Timing},
+    reconcile::{Changed, ClusterFeed, ClusterInputs, Inputs, Keeper, Observer, Pass, Reconciler, Timing},
     source::kube::{Change, Kind},
     tables::Contents,
 };
@@ -350,4 +350,68 @@ fn settings_follow_the_node_and_the_interfaces() {
     inputs.apply(&put(node("192.168.49.12")), &mut desired);
     assert!(inputs.take_changed().node);
     assert_eq!(inputs.node().addresses, ["192.168.49.12".parse::<IpAddr>().unwrap()]);
+}
+
+/// Inputs that cannot be read the first three times.
+#[derive(Default)]
+struct Unreadable {
+    told: bool,
+    tries: usize,
+}
+
+impl Inputs for Unreadable {
+    async fn changed(&mut self) {
+        if std::mem::replace(&mut self.told, true) {
+            std::future::pending().await
+        }
+    }
+
+    fn apply(&mut self, _: &mut impl Keeper, _: &[IpAddr]) -> anyhow::Result<Changed> {
+        self.tries += 1;
+        anyhow::ensure!(self.tries > 3, "no such file");
+        Ok(Changed::default())
+    }
+
+    fn ready(&self) -> bool {
+        true
+    }
+}
+
+/// Tells of each pass whether it went well, and whether the inputs were not applied.
+struct Flags(mpsc::UnboundedSender<(bool, bool)>);
+
+impl Observer for Flags {
+    fn changed(&mut self, _: &Changed, _: bool) {}
+
+    fn failed(&mut self, _: &str) {}
+
+    fn passed(&mut self, pass: &Pass, _: &mut impl Keeper) {
+        self.0.send((pass.result.is_ok(), pass.unapplied)).unwrap();
+    }
+
+    async fn asked(&mut self) {
+        std::future::pending().await
+    }
+
+    fn answer(&mut self, _: &mut impl Keeper) {}
+}
+
+#[test]
+fn a_pass_says_that_inputs_could_not_be_applied() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let keeper = Watched { agent: Agent::new(MemoryDataPlane::new()), tables: Arc::default() };
+        let (sender, mut passes) = mpsc::unbounded_channel();
+        let timing = Timing { least: Duration::from_millis(1), longest_retry: Duration::from_millis(10) };
+        let reconciler = Reconciler::new(Unreadable::default(), keeper, Flags(sender), timing).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let test = async {
+            let patience = Duration::from_secs(10);
+            let mut next = async || tokio::time::timeout(patience, passes.recv()).await.unwrap().unwrap();
+            while next().await != (true, true) {}
+            while next().await != (true, false) {}
+            shutdown.cancel();
+        };
+        tokio::join!(reconciler.run(shutdown.clone()), test);
+    });
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::{InputArgs, NodeArgs, input};
+use super::{ConfigFile, InputArgs, NodeArgs, input};
 use crate::{
     agent::{Agent, Synced},
     kernel::NetlinkDataPlane,
@@ -28,13 +28,16 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct ApplyArgs {
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
 
 pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    let loaded = input::load(&args.input, &args.node, input::Allocating::Remember)?;
+    let (input, node) = args.config.below(&args.input, &args.node)?;
+    let loaded = input::load(&input, &node, input::Allocating::Remember)?;
     let services = loaded.world.services.len();
     let mut agent = Agent::new(NetlinkDataPlane::open()?);
     agent.keep(loaded.refused);

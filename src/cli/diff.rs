@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::{InputArgs, NodeArgs, input};
+use super::{ConfigFile, InputArgs, NodeArgs, input};
 use crate::{
     desired::Desired,
     kernel::{DataPlane, NetlinkDataPlane, observe},
@@ -25,6 +25,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct DiffArgs {
+    #[command(flatten)]
+    config: ConfigFile,
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
@@ -46,7 +48,8 @@ struct Line {
 }
 
 pub(super) fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let loaded = input::load(&args.input, &args.node, input::Allocating::ReadOnly)?;
+    let (input, node) = args.config.below(&args.input, &args.node)?;
+    let loaded = input::load(&input, &node, input::Allocating::ReadOnly)?;
     input::print_notices(&loaded.notices);
     let programs = Family::ALL.map(|family| Program::new(family, &loaded.settings));
     let mut kernel = NetlinkDataPlane::open()?;
@@ -78,7 +81,7 @@ fn program_lines(kernel: &mut NetlinkDataPlane, programs: &[Program], state: &Ta
         let table = format!("table {} {TABLE}", program.family.nft());
         match found.get(&program.family) {
             Some(ProgramState::Missing) => lines.push(line(table, true)),
-            Some(ProgramState::Other) => {
+            Some(ProgramState::Other | ProgramState::Dormant) => {
                 let wanted = format!("{table} of this version and these settings ({})", program.fingerprint);
                 lines.push(line(wanted, true));
             }

@@ -25,6 +25,8 @@ pub struct Loaded {
     pub services: Vec<Service>,
     /// All objects as the control plane completed them
     pub objects: Vec<Located>,
+    /// Objects that the control plane refused
+    pub left_out: Vec<Located>,
     /// What the control plane worked with
     pub options: controlplane::Options,
     /// What was wrong with the input
@@ -53,11 +55,11 @@ pub enum Allocating {
 /// A path that cannot be opened, a state folder that cannot be written. What is wrong with single objects is among the
 /// notices.
 pub fn load(input: &InputArgs, node: &NodeArgs, allocating: Allocating) -> anyhow::Result<Loaded> {
-    let ask = || interface_addresses().context("cannot list the addresses of the interfaces");
+    let ask = |_: &Node| interface_addresses().context("cannot list the addresses of the interfaces");
     load_with(input, node, allocating, ask)
 }
 
-/// Like [`load`], for those who know the interfaces' addresses already.
+/// Like [`load`], for those who know the interfaces' addresses of the node already.
 ///
 /// # Errors
 ///
@@ -66,7 +68,7 @@ pub fn load_with(
     input: &InputArgs,
     node: &NodeArgs,
     allocating: Allocating,
-    interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
+    interface_addresses: impl FnOnce(&Node) -> anyhow::Result<Vec<IpAddr>>,
 ) -> anyhow::Result<Loaded> {
     let name = node_name(node);
     let read = manifests::read(&input.manifests)?;
@@ -84,8 +86,8 @@ pub fn load_with(
     let services = services(&completed.objects);
     let exit_code = ExitCode::from(u8::from(refused));
     let refused = refused_services(&notices, &services);
-    let objects = completed.objects;
-    Ok(Loaded { world, settings, services, objects, options, refused, notices, incomplete: read.unreadable, exit_code })
+    let (objects, left_out, incomplete) = (completed.objects, completed.refused, read.unreadable);
+    Ok(Loaded { world, settings, services, objects, left_out, options, refused, notices, incomplete, exit_code })
 }
 
 /// Completed objects as one node has them, the settings for it, and what cannot be used of them.
@@ -97,9 +99,9 @@ pub fn world(
     objects: &[Located],
     input: &InputArgs,
     node: &NodeArgs,
-    interface_addresses: impl FnOnce() -> anyhow::Result<Vec<IpAddr>>,
+    interface_addresses: impl FnOnce(&Node) -> anyhow::Result<Vec<IpAddr>>,
 ) -> anyhow::Result<(World, Settings, Vec<Notice>)> {
-    let view = node_view(&node_name(node), objects, &input.service_cidr, node, |_| interface_addresses())?;
+    let view = node_view(&node_name(node), objects, &input.service_cidr, node, interface_addresses)?;
     view.warnings.iter().for_each(|warning| warn!("{warning}"));
     Ok((view.world, view.settings, view.notices))
 }

@@ -26,7 +26,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-pub use args::{InputArgs, NodeArgs, node_name};
+pub use args::{ConfigFile, InputArgs, NodeArgs, node_name, read_config};
 pub use run_args::RunArgs;
 
 /// Kubernetes Services as a fixed nftables program driven by maps.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{InputArgs, NodeArgs, input, summary};
+use super::{ConfigFile, InputArgs, NodeArgs, input, summary};
 use crate::{
     desired::Desired,
     model::Family,
@@ -27,6 +27,8 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct RenderArgs {
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
@@ -46,7 +48,8 @@ enum Format {
 }
 
 pub(super) fn run(args: &RenderArgs) -> anyhow::Result<ExitCode> {
-    let loaded = input::load(&args.input, &args.node, input::Allocating::ReadOnly)?;
+    let (input, node) = args.config.below(&args.input, &args.node)?;
+    let loaded = input::load(&input, &node, input::Allocating::ReadOnly)?;
     let programs = Family::ALL.map(|family| Program::new(family, &loaded.settings));
     let mut desired = Desired::default();
     desired.replace(loaded.world, loaded.settings);

@@ -4,8 +4,9 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use tracing::warn;
 
-use super::node_name;
+use super::{node_name, read_config};
 use crate::config::{self, Config, Entry, Warning};
 
 const EXAMPLES: &str = "\
@@ -84,12 +85,30 @@ impl RunArgs {
         Ok((config, warnings))
     }
 
+    /// Whether somebody gave the node's name, so that it is not the host's.
+    ///
+    /// # Errors
+    /// Those of [`RunArgs::config`].
+    pub fn names_node(&self) -> anyhow::Result<bool> {
+        Ok(self.as_given()?.0.node.node.is_some())
+    }
+
     /// These flags, and another one, which counts more than any place where it may stand.
     pub fn with(&self, flag: &str, value: &str) -> Self {
         let mut args = self.clone();
         args.given.retain(|entry| entry.flag != flag);
         args.given.push(Entry::new(flag, value));
         args
+    }
+
+    /// What applies to answers about names, whoever gives them in the end; what is to be said about it is said.
+    ///
+    /// # Errors
+    /// Those of [`RunArgs::config`].
+    pub fn of_answers(&self) -> anyhow::Result<Config> {
+        let (config, warnings) = self.with("dns", "central").config()?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        Ok(config)
     }
 
     /// With --write-config-to: writes what applies and says that this was all. The node's name is written only if
@@ -107,9 +126,7 @@ impl RunArgs {
     fn as_given(&self) -> anyhow::Result<(Config, Vec<Warning>)> {
         let (mut entries, mut warnings) = (Vec::new(), Vec::new());
         if let Some(path) = &self.config_file {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read the configuration from {}", path.display()))?;
-            (entries, warnings) = config::read_file(&text, &path.display().to_string())?;
+            (entries, warnings) = read_config(path)?;
         }
         let (config, more) = config::resolve(entries, self.given.clone())?;
         warnings.extend(more);

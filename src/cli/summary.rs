@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    compile::{FrontendKind, FrontendPlan, PortPlan, ServicePlan, Use},
+    compile::{FrontendPlan, PortPlan, ServicePlan, Use},
     desired::Desired,
     tables::{DeadEnd, Policy},
 };
@@ -55,7 +55,7 @@ fn service_port(port: &PortPlan, text: &mut String) {
     let name = if port.id.name.is_empty() { "(unnamed)" } else { &port.id.name };
     let _ = writeln!(text, "  port {name} {} {}", port.id.protocol, port.family);
     for frontend in &port.frontends {
-        let _ = writeln!(text, "    {:<13} {} -> {}", kind(frontend.kind), frontend.frontend, outcome(frontend, port));
+        let _ = writeln!(text, "    {:<13} {} -> {}", frontend.kind.name(), frontend.frontend, outcome(frontend, port));
     }
     if let Some(seconds) = port.affinity_seconds {
         let _ =
@@ -93,16 +93,6 @@ pub(super) fn outcome(frontend: &FrontendPlan, port: &PortPlan) -> String {
         let _ = write!(words, "; only from {}", ranges.join(", "));
     }
     words
-}
-
-/// What a frontend is to its Service, in words.
-pub(super) fn kind(kind: FrontendKind) -> &'static str {
-    match kind {
-        FrontendKind::ClusterIp => "cluster IP",
-        FrontendKind::LoadBalancer => "load balancer",
-        FrontendKind::ExternalIp => "external IP",
-        FrontendKind::NodePort => "node port",
-    }
 }
 
 /// Why the cluster policy uses an endpoint, or why it does not.

@@ -4,12 +4,13 @@ mod rates;
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    InputArgs, NodeArgs, get,
+    ConfigFile, InputArgs, NodeArgs, get,
     look::{Needs, Pace, Selected, View, repeat},
     table,
 };
@@ -56,6 +57,8 @@ pub struct TopArgs {
     #[command(flatten)]
     selected: Selected,
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
@@ -84,10 +87,14 @@ struct Table {
 }
 
 pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
-    let mut looker = get::Looker::new(&args.input, &args.node, Needs { connections: true, ..Needs::default() })?;
+    let (input, node) = args.config.below(&args.input, &args.node)?;
+    let mut looker = get::Looker::new(&input, &node, Needs { connections: true, ..Needs::default() })?;
     let interval = Duration::from_secs(args.delay);
     let mut rates = Rates::default();
     let sight = looker.look()?;
+    if let Some(reason) = sight.unread() {
+        bail!("{reason}");
+    }
     let view = sight.view();
     if !view.programmed() {
         eprintln!("{}", get::NO_TABLES);

@@ -25,6 +25,16 @@ pub enum FrontendKind {
 }
 
 impl FrontendKind {
+    /// In words, without an article.
+    pub fn name(self) -> &'static str {
+        match self {
+            FrontendKind::ClusterIp => "cluster IP",
+            FrontendKind::LoadBalancer => "load balancer",
+            FrontendKind::ExternalIp => "external IP",
+            FrontendKind::NodePort => "node port",
+        }
+    }
+
     /// Whether the external traffic policy applies.
     pub fn is_external(self) -> bool {
         self != FrontendKind::ClusterIp

@@ -18,6 +18,6 @@ pub use frontends::{OwnFrontend, frontends};
 pub use path::{Hidden, Path, Sender, is_hidden, path};
 pub use plan::{FrontendPlan, LostFrontend, PortPlan, ServicePlan, plan};
 pub use report::{HealthCheck, ServiceReport, WithoutLocal, health_check_addresses, port_of, report};
-pub use rows::{node_rows, rows};
+pub use rows::{affinity_group, node_rows, rows};
 pub use select::{Judged, Selection, Use, Wanted, select};
 pub use udp::{ServingTargets, udp_frontends};

@@ -102,7 +102,7 @@ fn group_rows(port: &PortPlan, group: &AffinityGroup, rows: &mut Rows) {
 }
 
 /// The group of a service port with affinity that has endpoints to remember.
-fn affinity_group(port: &PortPlan) -> Option<AffinityGroup> {
+pub fn affinity_group(port: &PortPlan) -> Option<AffinityGroup> {
     let timeout = port.affinity_seconds?;
     let all = port.frontends.iter().any(|f| f.all);
     let local = port.frontends.iter().any(|f| f.local);

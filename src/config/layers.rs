@@ -41,7 +41,9 @@ impl Entry {
 pub fn given(matches: &ArgMatches) -> Vec<Entry> {
     let command = Config::command();
     let options = command.get_arguments().filter(|option| {
-        let source = matches.value_source(option.get_id().as_str());
+        // A command may have some of the options only.
+        let id = option.get_id().as_str();
+        let source = matches.try_contains_id(id).is_ok().then(|| matches.value_source(id)).flatten();
         matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
     let entry = |option: &clap::Arg| {

@@ -17,8 +17,8 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-pub use allocate::{Allocations, Held, pending_reason};
-pub use slices::{PodVerdict, declared, is_selected, verdict};
+pub use allocate::{Allocations, Held, default_service_cidr, pending_reason};
+pub use slices::{PodVerdict, declared, has_ended, is_ready, is_selected, verdict};
 pub use workloads::expand_workloads;
 
 use crate::{
@@ -61,6 +61,8 @@ impl Default for Options {
 pub struct Completed {
     /// The objects that are valid, completed, and those that were made from them
     pub objects: Vec<Located>,
+    /// Objects that are left out because something is wrong with them
+    pub refused: Vec<Located>,
     /// What was refused, and what a user should know
     pub notices: Vec<Notice>,
 }
@@ -75,9 +77,10 @@ pub fn complete(input: Vec<Located>, options: &Options, allocations: &mut Alloca
     let existing = given.map(|located| allocate::key(&located.object)).collect();
     let mut objects = expand_workloads(input, &options.nodes);
     objects.iter_mut().for_each(|located| validate::normalise(&mut located.object));
-    objects.retain(|located| validate::accept(located, &mut notices));
-    allocate::allocate(&mut objects, &existing, options, allocations, &mut notices);
+    let (mut objects, mut refused): (Vec<_>, Vec<_>) =
+        objects.into_iter().partition(|located| validate::accept(located, &mut notices));
+    refused.extend(allocate::allocate(&mut objects, &existing, options, allocations, &mut notices));
     let made = slices::make(&objects, &mut notices);
     objects.extend(made);
-    Completed { objects, notices }
+    Completed { objects, refused, notices }
 }

@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 
 use super::{
     Cause, Scene, Stage,
-    near::{self, count, list},
+    near::{self, list},
     report::Fault,
+    slices,
 };
 use crate::{
-    compile::Selection,
+    compile::{Judged, Selection},
     controlplane::{PodVerdict, is_selected, verdict},
     model::{Family, Service, ServiceId, ServicePort, Severity},
     objects,
 };
+
+/// Who makes slices in a cluster.
+const CONTROLLER: &str = "see whether kube-controller-manager runs, which makes them of the Pods, and its log";
 
 /// A service port that has nobody to serve it.
 pub(super) struct Absent<'a> {
@@ -27,8 +31,12 @@ pub(super) struct Absent<'a> {
 impl Absent<'_> {
     /// The first true cause.
     pub fn fault(&self) -> Fault {
-        let known =
-            self.unnamed_port().or_else(|| self.not_usable()).or_else(|| self.of_pods()).or_else(|| self.of_slices());
+        let known = self
+            .unnamed_port()
+            .or_else(|| self.not_usable())
+            .or_else(|| self.without_slices())
+            .or_else(|| self.of_pods());
+        let known = known.or_else(|| self.of_slices());
         known.unwrap_or_else(|| self.nobody_made_them())
     }
 
@@ -45,9 +53,13 @@ impl Absent<'_> {
     /// Endpoints are there, and none of them is ready.
     fn not_usable(&self) -> Option<Fault> {
         let judged = &self.selection.judged;
-        let first = judged.first()?;
+        judged.first()?;
         let id = self.id();
-        let shown: Vec<String> = judged.iter().map(|j| who(j, id)).collect();
+        let shown = |j: &Judged<'_>| match j.facts.terminating {
+            true => format!("{}, terminating", who(j, id)),
+            false => who(j, id),
+        };
+        let shown: Vec<String> = judged.iter().map(shown).collect();
         let fault = |cause, because: String, remedy: String| Some(Fault::new(Stage::Endpoint, cause, because, remedy));
         if judged.iter().all(|j| j.facts.terminating) {
             return fault(
@@ -56,22 +68,26 @@ impl Absent<'_> {
                 "wait for their successors, or see why there are none: kubectl get pods".to_owned(),
             );
         }
-        let remedy = match &first.facts.pod {
-            Some(pod) => format!("see why its readiness probe fails: kubectl -n {} describe pod {pod}", id.namespace),
-            None => "make them ready in their EndpointSlice or Endpoints object".to_owned(),
-        };
+        let remedy = see_why(&judged.iter().filter(|j| !j.facts.terminating).collect::<Vec<_>>(), id);
         let because = match judged.len() {
             1 => format!("Service {id} has no ready endpoints: its only one, {}, is not ready", shown.concat()),
             all => format!("Service {id} has no ready endpoints: all {all} are not ready ({})", list(&shown)),
         };
+        // Pods that could never serve are the lesser reason where one could.
+        let without = self.raw().zip(self.verdicts()).and_then(|((_, port), all)| self.wrong_port(&all, port));
+        let because = match without {
+            Some(fault) => format!("{because}; besides, {}", fault.because),
+            None => because,
+        };
         fault(Cause::NotReady, because, remedy)
     }
 
-    /// The Pods that could serve lack the port of the target port's name; others that have it may not be ready.
+    /// No Pod has the port of the target port's name.
     fn unnamed_port(&self) -> Option<Fault> {
         let (_, port) = self.raw()?;
         let verdicts = self.verdicts()?;
-        self.wrong_port(&verdicts, port)
+        let one_has = verdicts.iter().any(|(_, verdict)| matches!(verdict, PodVerdict::Endpoint(..)));
+        if one_has { None } else { self.wrong_port(&verdicts, port) }
     }
 
     /// The Pods that the Service selects, with what they are to this port. None if the endpoints were not made of them.
@@ -95,8 +111,33 @@ impl Absent<'_> {
         self.wrong_family(&verdicts).or_else(|| self.not_running(&verdicts))
     }
 
+    /// A cluster's controller makes slices for every Service with a selector, empty ones, too.
+    fn without_slices(&self) -> Option<Fault> {
+        let (raw, _) = self.raw()?;
+        let id = self.id();
+        let made = self.scene.world.slices_of(id).next().is_some();
+        if self.scene.api.is_none() || raw.spec.selector.is_empty() || made {
+            return None;
+        }
+        let because = format!("Service {id} has no endpoints: it has a selector, and no EndpointSlice was made for it");
+        Some(Fault::new(Stage::Endpoint, Cause::NoEndpointsObject, because, CONTROLLER))
+    }
+
     fn matches_nothing(&self, raw: &objects::Service) -> Fault {
         let id = self.id();
+        if self.scene.pods_unlisted().is_some() {
+            let selector = near::labels(&raw.spec.selector);
+            return Fault::new(
+                Stage::Endpoint,
+                Cause::SelectorMatchesNothing,
+                format!("Service {id} has no endpoints: its selector {selector} matches no Pod that has an address"),
+                format!(
+                    "see whether it matches any: kubectl -n {} get pods -l {selector}; if not, correct spec.selector or \
+                     the Pods' labels",
+                    id.namespace
+                ),
+            );
+        }
         let near = near::pods(raw, self.scene);
         let near = if near.is_empty() { String::new() } else { format!(" ({})", list(&near)) };
         Fault::new(
@@ -116,11 +157,13 @@ impl Absent<'_> {
             PodVerdict::NoPort { wanted, has } => Some((pod, wanted, has)),
             _ => None,
         })?;
+        let one_has = verdicts.iter().any(|(_, verdict)| matches!(verdict, PodVerdict::Endpoint(..)));
         Some(Fault::new(
             Stage::Endpoint,
             Cause::TargetPortName,
             format!(
-                "no Pod of Service {} has a port with the name {wanted:?} of targetPort in port {} (Pod {}/{}: {has})",
+                "{} of Service {} has a port with the name {wanted:?} of targetPort in port {} (Pod {}/{}: {has})",
+                if one_has { "not every Pod" } else { "no Pod" },
                 self.id(),
                 port.port,
                 pod.metadata.namespace(),
@@ -153,18 +196,24 @@ impl Absent<'_> {
         let waiting = pods_with(verdicts, |verdict| matches!(verdict, PodVerdict::NoAddress(_)));
         let ended = pods_with(verdicts, |verdict| matches!(verdict, PodVerdict::Ended(_)));
         let because = match (waiting.is_empty(), ended.is_empty()) {
-            (false, _) => format!(
-                "{} that Service {id} selects {} no address yet, not running: {}",
-                count(waiting.len(), "Pod"),
-                if waiting.len() == 1 { "has" } else { "have" },
-                list(&waiting)
-            ),
-            (true, false) => format!(
-                "{} that Service {id} selects {} ended: {}",
-                count(ended.len(), "Pod"),
-                if ended.len() == 1 { "has" } else { "have" },
+            (false, true) => match waiting.as_slice() {
+                [only] => format!("the only Pod that Service {id} selects has no address yet: {only}"),
+                all => format!(
+                    "none of the {} Pods that Service {id} selects has an address yet: {}",
+                    all.len(),
+                    list(all)
+                ),
+            },
+            (false, false) => format!(
+                "none of the {} Pods that Service {id} selects runs: without an address yet {}; ended {}",
+                waiting.len() + ended.len(),
+                list(&waiting),
                 list(&ended)
             ),
+            (true, false) => match ended.as_slice() {
+                [only] => format!("the only Pod that Service {id} selects has ended: {only}"),
+                all => format!("all {} Pods that Service {id} selects have ended: {}", all.len(), list(all)),
+            },
             (true, true) => return None,
         };
         let remedy = format!("see why: kubectl -n {} describe pods -l <the selector>", id.namespace);
@@ -172,7 +221,7 @@ impl Absent<'_> {
             Some((raw, _)) => remedy.replace("<the selector>", &near::labels(&raw.spec.selector)),
             None => remedy,
         };
-        Some(Fault::new(Stage::Endpoint, Cause::PodsNotRunning, format!("no endpoints: {because}"), remedy))
+        Some(Fault::new(Stage::Endpoint, Cause::PodsNotRunning, because, remedy))
     }
 
     /// Slices are there, and what they have is not of this port.
@@ -185,6 +234,9 @@ impl Absent<'_> {
             let others = filled().filter(|slice| slice.ports.iter().any(ours)).flat_map(|slice| &slice.endpoints);
             let others: Vec<String> = others.map(|facts| facts.address.to_string()).collect();
             return Some(self.other_family(&list(&others)));
+        }
+        if let Some(fault) = self.unlisted_port_name() {
+            return Some(fault);
         }
         let names: BTreeSet<String> = filled().flat_map(|slice| &slice.ports).map(shown_port).collect();
         let names: Vec<String> = names.into_iter().collect();
@@ -200,6 +252,25 @@ impl Absent<'_> {
         ))
     }
 
+    /// Pods that could not be listed, and have no port of the target port's name: the slices that were made of them would
+    /// have it.
+    fn unlisted_port_name(&self) -> Option<Fault> {
+        let (raw, port) = self.raw()?;
+        self.scene.pods_unlisted()?;
+        match &port.target_port {
+            Some(objects::IntOrString::String(name)) if !name.is_empty() && !raw.spec.selector.is_empty() => {
+                let because = format!(
+                    "no Pod of Service {} has a port with the name {name:?} of targetPort in port {}",
+                    self.id(),
+                    port.port
+                );
+                let remedy = "correct spec.ports[].targetPort, or name the container's port so";
+                Some(Fault::new(Stage::Endpoint, Cause::TargetPortName, because, remedy))
+            }
+            _ => None,
+        }
+    }
+
     /// Neither Pods nor slices.
     fn nobody_made_them(&self) -> Fault {
         let id = self.id();
@@ -213,15 +284,16 @@ impl Absent<'_> {
         }
         let selector = self.raw().filter(|(raw, _)| !raw.spec.selector.is_empty());
         if let Some((raw, _)) = selector {
-            return self.matches_nothing(raw);
+            let selected: Vec<String> = self.verdicts().map(|all| pods_with(&all, |_| true)).unwrap_or_default();
+            if selected.is_empty() {
+                return self.matches_nothing(raw);
+            }
+            let because =
+                format!("the EndpointSlices of Service {id} lack the Pods that it selects: {}", list(&selected));
+            return Fault::new(Stage::Endpoint, Cause::NoEndpointsObject, because, CONTROLLER);
         }
-        let of_namespace = self.scene.objects.iter().filter_map(|located| match &located.object {
-            objects::Object::Endpoints(o) if o.metadata.namespace() == &*id.namespace => Some(o.metadata.name.clone()),
-            _ => None,
-        });
-        let others = of_namespace.filter(|name| **name != *id.name);
-        let near = crate::model::nearest(&id.name, others);
-        let near = near.map(|near| format!(" (there is one named {near})")).unwrap_or_default();
+        let near = slices::near(id, self.scene);
+        let near = if near.is_empty() { String::new() } else { format!(" ({})", list(&near)) };
         Fault::new(
             Stage::Endpoint,
             Cause::NoEndpointsObject,
@@ -245,13 +317,24 @@ pub(super) fn raw_port<'a>(service: &'a objects::Service, port: &ServicePort) ->
 }
 
 /// An endpoint's address, and who that is.
-pub(super) fn who(judged: &crate::compile::Judged<'_>, id: &ServiceId) -> String {
+pub(super) fn who(judged: &Judged<'_>, id: &ServiceId) -> String {
     let mut words: Vec<String> = Vec::new();
     words.extend(judged.facts.pod.as_ref().map(|pod| format!("Pod {}/{pod}", id.namespace)));
     words.extend(judged.facts.node.as_ref().map(|node| format!("on {node}")));
     match words.is_empty() {
         true => judged.target.to_string(),
         false => format!("{} ({})", judged.target, words.join(" ")),
+    }
+}
+
+/// What to do about endpoints that are not ready.
+pub(super) fn see_why(not_ready: &[&Judged<'_>], id: &ServiceId) -> String {
+    let mut pods: Vec<&str> = not_ready.iter().filter_map(|judged| judged.facts.pod.as_deref()).collect();
+    pods.dedup();
+    match pods[..] {
+        [] => "make them ready in their EndpointSlice or Endpoints object".to_owned(),
+        [pod] => format!("see why its readiness probe fails: kubectl -n {} describe pod {pod}", id.namespace),
+        [pod, ..] => format!("see why their readiness probes fail: kubectl -n {} describe pod {pod}", id.namespace),
     }
 }
 
@@ -269,7 +352,8 @@ fn pods_with(verdicts: &[(&objects::Pod, PodVerdict)], is: impl Fn(&PodVerdict) 
 }
 
 fn shown_port(port: &crate::model::SlicePort) -> String {
-    format!("{} {}", shown(&port.name, port.protocol), port.port)
+    let name = if port.name.is_empty() { "without a name".to_owned() } else { format!("named {}", port.name) };
+    format!("{}/{} {name}", port.port, port.protocol)
 }
 
 fn shown(name: &str, protocol: crate::model::Protocol) -> String {

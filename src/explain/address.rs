@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{
     Cause, Outcome, PortRef, Question, Scene, Stage,
-    client::{Client, Role},
-    near::list,
+    client::Client,
     report::{Fault, Report},
-    service::{shown, to_frontend, unclaimed},
+    service::to_frontend,
+    stray::Stray,
 };
 use crate::{
-    model::{Family, Frontend, NodePortAddresses, Protocol, Service, ServiceId, Target, is_loopback, parse_address},
-    objects,
+    controlplane::default_service_cidr,
+    model::{Family, Frontend, Protocol, Target, is_loopback},
 };
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
@@ -34,7 +36,8 @@ pub(super) fn walk(
     let owned = candidates.find_map(|frontend| {
         Some((frontend, scene.claims().kind(&frontend)?, scene.claims().owner(&frontend)?.clone()))
     });
-    if !client.speaks(Family::of(address)) {
+    // Every machine has a loopback address of its own.
+    if !client.speaks(Family::of(address)) && !is_loopback(address) {
         let because = format!("the client ({}) has no {} address", client.label, Family::of(address));
         let fault = Fault::new(Stage::Client, Cause::OtherFamily, because, "dial an address of the client's family");
         report.breaks(fault, Outcome::NoAddress);
@@ -73,227 +76,14 @@ fn port_of(address: IpAddr, question: &Question, scene: &Scene) -> Result<u16, S
     }
 }
 
-/// A packet for something that is nobody's frontend.
-struct Stray<'a> {
-    frontend: Frontend,
-    client: &'a Client,
-    scene: &'a Scene,
-}
-
-impl Stray<'_> {
-    fn walk(&self, report: &mut Report) {
-        report.prediction.frontend = Some(self.frontend);
-        let known = self.at_service(report) || self.at_node(report) || self.at_pod(report);
-        if !known {
-            self.nobody(report);
-        }
+/// The range of cluster IPs that an address is of, and whether the node knows that: where nobody says which range that is,
+/// cluster IPs come from the default one.
+pub(super) fn service_network(address: IpAddr, scene: &Scene) -> Option<(IpNet, bool)> {
+    let known = &scene.world.service_networks;
+    if let Some(network) = known.iter().find(|network| network.contains(&address)) {
+        return Some((*network, true));
     }
-
-    /// An address that some Service has, and a port that it has not.
-    fn at_service(&self, report: &mut Report) -> bool {
-        let Frontend { address, port, .. } = self.frontend;
-        let (scene, frontend) = (self.scene, self.frontend);
-        let mut services = scene.world.services.values();
-        if let Some(service) = services.find(|service| service.cluster_ips.contains(&address)) {
-            let id = &service.id;
-            if !service.proxied {
-                let because = format!(
-                    "{address} is the cluster IP of Service {id}, which is left to another proxy by its label {}",
-                    objects::PROXY_NAME_LABEL
-                );
-                let fault =
-                    Fault::new(Stage::Service, Cause::OtherProxy, because, "remove the label, or look at that proxy");
-                report.breaks(fault, unclaimed(address, scene));
-                return true;
-            }
-            let refused = scene.plan(id).is_some_and(|plan| plan.cluster_ips.contains(&address));
-            let (cause, because) = wrong_port(service, &frontend, "cluster IP");
-            let fault = Fault::new(Stage::Frontend, cause, because, "dial one of these");
-            report.breaks(fault, if refused { Outcome::Refused } else { Outcome::Passed });
-            return true;
-        }
-        let external = |service: &&Service| {
-            service.load_balancer_ips.contains(&address) || service.external_ips.contains(&address)
-        };
-        let all: Vec<&Service> = scene.world.services.values().filter(external).collect();
-        if let Some(service) = all.first() {
-            let (cause, because) = wrong_port(service, &frontend, "external address");
-            let fault = Fault::new(Stage::Frontend, cause, because, "dial one of these");
-            report.breaks(fault, Outcome::Passed);
-            return true;
-        }
-        self.asked_for(address, port, report)
-    }
-
-    /// A load-balancer address that an object names and that is not served.
-    fn asked_for(&self, address: IpAddr, port: u16, report: &mut Report) -> bool {
-        let is_it = |text: &String| parse_address(text) == Some(address);
-        for raw in self.scene.services() {
-            let id = ServiceId::new(raw.metadata.namespace(), &raw.metadata.name);
-            if raw.status.load_balancer.ingress.iter().any(|i| i.ip.as_ref().is_some_and(is_it)) {
-                let because = format!(
-                    "{address} is an address of Service {id} with ipMode Proxy: the load balancer takes its packets, and this node passes those to port {port} on"
-                );
-                report.works = because;
-                report.prediction.outcome = Outcome::Passed;
-                return true;
-            }
-            if raw.spec.load_balancer_ip.as_ref().is_some_and(is_it) {
-                let reason = crate::controlplane::pending_reason(raw, &self.scene.options)
-                    .unwrap_or_else(|| "status.loadBalancer does not name it".to_owned());
-                let because = format!(
-                    "{address} is what Service {id} asks for as loadBalancerIP, and it does not have it: {reason}"
-                );
-                let remedy = "install a load balancer provider, or give --load-balancer-pool";
-                report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::Passed);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// An address of this node, and a port that is no node port there.
-    fn at_node(&self, report: &mut Report) -> bool {
-        let Frontend { address, port, protocol } = self.frontend;
-        let loopback = is_loopback(address);
-        let here = self.scene.is_here(address) || loopback;
-        let services = self.scene.world.services.values();
-        let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
-        let known = ports.filter(|(service, _)| service.proxied).find(|(_, own)| own.node_port == Some(port));
-        // A node has more addresses than its object: who dials a node port elsewhere probably means one of those.
-        let meant = known.is_some() && self.scene.pod_at(address).is_none();
-        if !here && !meant && self.scene.node_at(address).is_none() {
-            return false;
-        }
-        let owned = self.scene.claims().owned().filter(|(f, _)| f.port == port && f.protocol == protocol);
-        let mut instead: Vec<String> =
-            owned.filter(|(f, _)| self.scene.is_here(f.address)).map(|(f, _)| f.to_string()).collect();
-        instead.sort();
-        let fault = match known {
-            Some((service, _)) if !service.cluster_ips.iter().any(|ip| Family::of(*ip) == Family::of(address)) => {
-                let family = Family::of(address);
-                Fault::new(
-                    Stage::Frontend,
-                    Cause::OtherFamily,
-                    format!("{port} is the node port of Service {}, which has no {family} address", service.id),
-                    "dial an address of the Service's family, or set spec.ipFamilyPolicy: PreferDualStack",
-                )
-            }
-            Some((service, own)) if own.protocol != protocol => Fault::new(
-                Stage::Frontend,
-                Cause::OtherProtocol,
-                format!("node port {port} of Service {} is for {}, not for {protocol}", service.id, own.protocol),
-                format!("dial {port}/{}", own.protocol),
-            ),
-            Some((service, _)) if loopback => Fault::new(
-                Stage::Frontend,
-                Cause::Loopback,
-                format!(
-                    "{port} is the node port of Service {}, and node ports do not answer on loopback addresses such as {address}",
-                    service.id
-                ),
-                format!("dial an address of the node: {}", list(&instead)),
-            ),
-            Some((service, _)) => Fault::new(
-                Stage::Frontend,
-                Cause::NodePortAddress,
-                format!(
-                    "{port} is the node port of Service {}, and node ports do not answer on {address} ({})",
-                    service.id,
-                    self.chosen_addresses()
-                ),
-                format!("dial {}, or choose others with --nodeport-addresses", list(&instead)),
-            ),
-            None => return self.no_node_port(report),
-        };
-        report.breaks(fault, Outcome::Passed);
-        true
-    }
-
-    fn chosen_addresses(&self) -> String {
-        match &self.scene.settings.node_port_addresses {
-            NodePortAddresses::Primary => "only on the node's primary address".to_owned(),
-            NodePortAddresses::Ranges(ranges) => {
-                let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
-                format!("only inside {}", ranges.join(", "))
-            }
-        }
-    }
-
-    fn no_node_port(&self, report: &mut Report) -> bool {
-        let Frontend { port, .. } = self.frontend;
-        let range = &self.scene.options.node_port_range;
-        let services = self.scene.world.services.values();
-        let all = services.flat_map(|service| service.ports.iter().filter_map(move |p| Some((service, p.node_port?))));
-        let all: Vec<String> = all.map(|(service, own)| format!("{own} of {}", service.id)).collect();
-        let because = match all.is_empty() {
-            true => format!("no Service has node port {port}, nor any other"),
-            false => format!("no Service has node port {port}; there are {}", list(&all)),
-        };
-        if range.contains(&port) {
-            let fault = Fault::new(
-                Stage::Frontend,
-                Cause::NoSuchService,
-                because,
-                "dial one of these, or set spec.ports[].nodePort",
-            );
-            report.breaks(fault, Outcome::Passed);
-        } else {
-            report.works =
-                format!("{} is no frontend of a Service: a process of the node itself may answer", self.frontend);
-            report.prediction.outcome = Outcome::Passed;
-        }
-        true
-    }
-
-    /// A pod's or endpoint's own address.
-    fn at_pod(&self, report: &mut Report) -> bool {
-        let Frontend { address, port, .. } = self.frontend;
-        let Some(pod) = self.scene.pod_at(address) else { return false };
-        let whole = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
-        report.note(Stage::Frontend, format!("{address} is the address of {whole}: no Service is involved"));
-        report.prediction.outcome = Outcome::Answered;
-        report.prediction.endpoints = [Target { address, port }].into();
-        report.works = format!("{} is {whole} itself: packets go there untranslated", self.frontend);
-        true
-    }
-
-    fn nobody(&self, report: &mut Report) {
-        let address = self.frontend.address;
-        let network = self.scene.world.service_networks.iter().find(|network| network.contains(&address));
-        if let Some(network) = network {
-            let because = format!(
-                "no Service has the cluster IP {address}; it is inside {network}, where cluster IPs are taken from, so packets to it are dropped"
-            );
-            let remedy = "ask for the name of the Service, or see kubectl get services -A for its address";
-            report.breaks(Fault::new(Stage::Frontend, Cause::NoSuchService, because, remedy), Outcome::Dropped);
-            return;
-        }
-        let whose = if self.client.role == Role::Outside { "" } else { " by its routes" };
-        let because = format!(
-            "no Service of this cluster has the address {address}: this node passes packets to it on{whose} as they are"
-        );
-        report.prediction.outcome = Outcome::Passed;
-        report.remark(Fault::new(Stage::Frontend, Cause::NoSuchService, because, ""));
-    }
-}
-
-fn wrong_port(service: &Service, frontend: &Frontend, what: &str) -> (Cause, String) {
-    let Frontend { address, port, protocol } = frontend;
-    let id = &service.id;
-    let all: Vec<String> = service.ports.iter().map(shown).collect();
-    match service.ports.iter().find(|own| own.port == *port) {
-        Some(other) => {
-            let because = format!(
-                "Service {id}, whose {what} {address} is, has port {port} for {}, not for {protocol}",
-                other.protocol
-            );
-            (Cause::OtherProtocol, because)
-        }
-        None => {
-            let because =
-                format!("Service {id}, whose {what} {address} is, has no port {port}; it has {}", all.join(", "));
-            (Cause::NoSuchPort, because)
-        }
-    }
+    // An API server has its own, and tells of it if it may.
+    let unsaid = known.is_empty() && scene.api.is_none();
+    default_service_cidr().filter(|network| unsaid && network.contains(&address)).map(|network| (network, false))
 }

@@ -31,11 +31,15 @@ pub enum Cause {
     FrontendTaken,
     /// The load balancer has no address yet
     AddressPending,
+    /// The name or the address is one of the cluster only, and the client is not of it
+    ClusterOnly,
     /// Node ports do not answer on this address
     NodePortAddress,
     /// Node ports do not answer on loopback addresses
     Loopback,
     // ---- who may come ----
+    /// The client is a pod, outside the pods' range that this node knows
+    PodRange,
     /// The client is outside `loadBalancerSourceRanges`
     SourceRange,
     // ---- endpoints ----

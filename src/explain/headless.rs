@@ -1,9 +1,9 @@
-//! Services that are only names: headless ones, and aliases.
+//! Headless Services: names that lead to endpoints directly.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    Cause, Host, Mark, NameAnswer, Outcome, PortRef, Question, Scene, Stage,
+    Cause, Mark, NameAnswer, Outcome, PortRef, Question, Scene, Stage,
     absent::{Absent, who},
     client::Client,
     near::{count, list},
@@ -12,28 +12,9 @@ use super::{
 };
 use crate::{
     compile::{Selection, Wanted, select},
-    model::{Family, Service, ServicePort, Target},
+    model::{Family, Protocol, Service, ServicePort, Target},
+    objects::Pod,
 };
-
-/// An ExternalName Service: for a client that dials its name, a way to another one; it has nothing else to be dialled.
-pub(super) fn external_name(service: &Service, question: &Question, scene: &Scene, report: &mut Report) {
-    let raw = scene.service(&service.id);
-    let name = raw.and_then(|raw| raw.spec.external_name.clone()).unwrap_or_default();
-    let alias = match &question.resolution {
-        Some(resolution) => format!("{} is an alias (CNAME) of {name}", resolution.name),
-        None => format!("its name is an alias (CNAME) of {name}"),
-    };
-    if !matches!(question.dialled.host, Host::Name(_)) {
-        let because = format!("Service {} is of type ExternalName: it has no address of its own, {alias}", service.id);
-        let remedy = format!("let clients dial the name, or {name} itself");
-        report.breaks(Fault::new(Stage::Service, Cause::ExternalName, because, remedy), Outcome::NoAddress);
-        return;
-    }
-    report.note(Stage::Service, "an alias has no address and no port: nothing of it is in the data plane");
-    report.prediction.outcome = Outcome::Passed;
-    report.works =
-        format!("Service {} is of type ExternalName: {alias}; connections go wherever that name leads", service.id);
-}
 
 /// A Service without a cluster IP: clients connect to its endpoints directly.
 ///
@@ -52,21 +33,29 @@ pub(super) fn walk(
             .iter()
             .any(|t| Some(&PortRef::Number(t.port)) == question.dialled.port.as_ref())
     };
-    let chosen = match choose_port(service, question, scene)? {
-        Ok(port) => Ok(port),
+    if let (true, Some(PortRef::Number(number))) = (service.ports.is_empty(), &question.dialled.port) {
+        report.note(Stage::Service, "it names no ports: any port of its endpoints may be dialled");
+        directly(service, *number, None, question, client, scene, report);
+        return Ok(());
+    }
+    let port = match choose_port(service, question, client, scene)? {
+        Ok(port) => port,
         // Who dials a Pod directly dials its own port, whatever the Service says.
         Err(fault) => {
             let by_target = service.ports.iter().find(by_target);
             // Of a port that nobody has anyway it matters more why there is nobody.
             let any = || service.ports.first().filter(|port| targets_of(service, port, scene).is_empty());
-            by_target.or_else(any).ok_or(fault)
-        }
-    };
-    let port = match chosen {
-        Ok(port) => port,
-        Err(fault) => {
-            report.breaks(fault, Outcome::Refused);
-            return Ok(());
+            match (by_target.or_else(any), &question.dialled.port) {
+                (Some(port), _) => port,
+                (None, Some(PortRef::Number(number))) => {
+                    directly(service, *number, Some(fault), question, client, scene, report);
+                    return Ok(());
+                }
+                (None, _) => {
+                    report.breaks(fault, Outcome::Refused);
+                    return Ok(());
+                }
+            }
         }
     };
     to_endpoints(service, port, question, client, scene, report);
@@ -96,11 +85,7 @@ fn to_endpoints(
     report: &mut Report,
 ) {
     let id = &service.id;
-    let named: Option<Vec<IpAddr>> = match question.resolution.as_ref().map(|resolution| &resolution.answer) {
-        Some(NameAnswer::Addresses(addresses)) => Some(addresses.clone()),
-        _ => None,
-    };
-    let mut all: Vec<String> = Vec::new();
+    let mut all: Vec<(Target, String)> = Vec::new();
     for family in Family::ALL {
         for judged in &selection(service, port, family, scene).judged {
             let (mark, text) = match judged.facts.ready {
@@ -108,14 +93,13 @@ fn to_endpoints(
                 false => (Mark::Warning, "its address is not in the answer: not ready"),
             };
             report.step(Stage::Endpoint, mark, format!("{}: {text}", who(judged, id)));
-            all.extend(judged.facts.ready.then(|| who(judged, id)));
+            all.push((judged.target, who(judged, id)));
         }
     }
     let targets = targets_of(service, port, scene);
     let reached: BTreeSet<Target> = targets
         .iter()
-        .filter(|target| named.as_ref().is_none_or(|named| named.contains(&target.address)))
-        .filter(|target| client.speaks(Family::of(target.address)))
+        .filter(|target| is_named(target.address, question) && client.speaks(Family::of(target.address)))
         .copied()
         .collect();
     if reached.is_empty() {
@@ -144,11 +128,104 @@ fn to_endpoints(
     }
     let reached: BTreeSet<Target> =
         reached.into_iter().filter(|target| dialled.is_none_or(|number| number == target.port)).collect();
+    let shown: Vec<String> =
+        all.into_iter().filter(|(target, _)| reached.contains(target)).map(|(_, who)| who).collect();
+    leads_to(service, reached, &shown, client, scene, report);
+}
+
+/// The end of the way: connections to these endpoints.
+fn leads_to(
+    service: &Service,
+    reached: BTreeSet<Target>,
+    shown: &[String],
+    client: &Client,
+    scene: &Scene,
+    report: &mut Report,
+) {
+    let id = &service.id;
+    if client.is_stranger(scene) {
+        let because =
+            format!("Service {id} is headless, and routes outside the cluster seldom lead to addresses of Pods");
+        let remedy = "for clients outside the Service needs a node port, an external IP or a load balancer";
+        report.remark(Fault::new(Stage::Endpoint, Cause::ClusterOnly, because, remedy));
+    }
     report.prediction.outcome = Outcome::Answered;
     report.works = format!(
         "Service {id} is headless: its name leads directly to {}: {}; nothing is translated",
         count(reached.len(), "ready endpoint"),
-        list(&all)
+        list(shown)
     );
     report.prediction.endpoints = reached;
+}
+
+/// Whether DNS answers with this address; nobody asked DNS for an object's own sake.
+fn is_named(address: IpAddr, question: &Question) -> bool {
+    match question.resolution.as_ref().map(|resolution| &resolution.answer) {
+        Some(NameAnswer::Addresses(named)) => named.contains(&address),
+        _ => true,
+    }
+}
+
+/// A port that the Service does not name, perhaps for this fault: packets go to the endpoints all the same.
+fn directly(
+    service: &Service,
+    number: u16,
+    fault: Option<Fault>,
+    question: &Question,
+    client: &Client,
+    scene: &Scene,
+    report: &mut Report,
+) {
+    let id = &service.id;
+    let slices = scene.world.slices_of(id);
+    let all: Vec<IpAddr> =
+        slices.flat_map(|slice| &slice.endpoints).filter(|facts| facts.ready).map(|facts| facts.address).collect();
+    let reached: BTreeSet<IpAddr> =
+        all.into_iter().filter(|address| is_named(*address, question) && client.speaks(Family::of(*address))).collect();
+    if reached.is_empty() {
+        let because = format!("the name of headless Service {id} has no address for the client: no endpoint is ready");
+        let remedy = format!("see the Pods that it selects: kubectl -n {} get pods", id.namespace);
+        report.breaks(Fault::new(Stage::Endpoint, Cause::NotReady, because, remedy), Outcome::NoAddress);
+        return;
+    }
+    let protocol = question.dialled.protocol.unwrap_or(Protocol::Tcp);
+    let astray = reached.iter().filter_map(|address| declares_others(scene.pod_at(*address)?, number, protocol));
+    let astray: Vec<String> = astray.collect();
+    if astray.len() == reached.len() {
+        let because = format!("probably nobody listens on port {number}: {}", list(&astray));
+        let fault = match fault {
+            Some(fault) => Fault { because: format!("{}; {because}", fault.because), ..fault },
+            None => {
+                let remedy = "dial a port that the Pods listen on, or declare this one";
+                Fault::new(Stage::Endpoint, Cause::TargetPortNotDeclared, because, remedy)
+            }
+        };
+        report.breaks(fault, Outcome::Refused);
+        return;
+    }
+    if let Some(fault) = fault {
+        report.remark(fault);
+    }
+    let targets: BTreeSet<Target> = reached.into_iter().map(|address| Target { address, port: number }).collect();
+    let shown: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    leads_to(service, targets, &shown, client, scene, report);
+}
+
+/// Whether every container of a Pod declares ports, and none of them is this one: in words. A process may listen on more
+/// than its container declares.
+pub(super) fn declares_others(pod: &Pod, number: u16, protocol: Protocol) -> Option<String> {
+    let containers = &pod.spec.containers;
+    let mut ports: Vec<String> = Vec::new();
+    for container in containers {
+        for port in &container.ports {
+            let own = port.protocol.as_deref().filter(|own| !own.is_empty()).unwrap_or("TCP");
+            if port.container_port == i32::from(number) && own == protocol.to_string() {
+                return None;
+            }
+            ports.push(format!("{}/{own}", port.container_port));
+        }
+    }
+    let all_declare = !containers.is_empty() && containers.iter().all(|container| !container.ports.is_empty());
+    let who = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
+    all_declare.then(|| format!("{who} declares {}", list(&ports)))
 }

@@ -3,9 +3,14 @@
 
 mod absent;
 mod address;
+mod alias;
 mod cause;
 mod client;
+mod declared;
+mod dial;
 mod headless;
+mod hostname;
+mod name;
 mod near;
 mod others;
 mod question;
@@ -14,13 +19,16 @@ mod scene;
 mod seen;
 mod serve;
 mod service;
+mod slices;
+mod stray;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod whose;
 
 pub use cause::Cause;
 pub use question::{Dialled, Host, NameAnswer, PortRef, Question, Resolution};
-pub use scene::Scene;
+pub use scene::{ApiLists, Scene};
 pub use walk::{deciding_node, explain};
 
 use std::{collections::BTreeSet, net::IpAddr};

@@ -104,3 +104,23 @@ pub(super) fn service(id: &ServiceId, scene: &Scene) -> Option<ServiceId> {
     let namespace = nearest(&id.namespace, namespaces.filter(|other| *other != *id.namespace))?;
     of_namespace(&namespace).map(|near| ServiceId::new(&namespace, &near))
 }
+
+/// The node that a name is probably meant for.
+pub(super) fn node(name: &str, scene: &Scene) -> Option<String> {
+    nearest(name, scene.nodes().map(|node| node.metadata.name.clone()))
+}
+
+/// The Service that a name without a Service is probably meant for.
+pub(super) fn meant(id: &ServiceId, scene: &Scene) -> Option<ServiceId> {
+    let known = scene.world.services.contains_key(id).then(|| id.clone());
+    known.or_else(|| namesakes(id, scene).into_iter().next()).or_else(|| service(id, scene))
+}
+
+/// What to do instead of dialling a port that is not there: the ports that are, as they were listed, perhaps with names.
+pub(super) fn dial_one(ports: &[String]) -> Option<String> {
+    match ports {
+        [] => None,
+        [only] => Some(format!("dial {}", only.rsplit(' ').next().unwrap_or(only))),
+        _ => Some("dial one of these".to_owned()),
+    }
+}

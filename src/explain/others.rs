@@ -2,17 +2,17 @@
 //! was said when the objects were read.
 
 use super::{
-    Cause, Mark, Outcome, Stage,
-    absent::{raw_port, who},
+    Cause, Mark, Stage,
+    absent::{raw_port, see_why, who},
+    declared,
     near::{self, count, list},
     report::{Fault, Report},
     serve::{Way, kind, of_list},
 };
 use crate::{
     compile::{Path, Sender, Use, path},
-    controlplane::{PodVerdict, declared, is_selected, pending_reason, verdict},
+    controlplane::{PodVerdict, is_selected, verdict},
     model::Severity,
-    objects::{self, IntOrString},
     tables::{DeadEnd, List},
 };
 
@@ -32,21 +32,23 @@ pub(super) fn of_endpoints(way: &Way<'_>, on: List, report: &mut Report) {
             Stage::Endpoint,
             Cause::LastResort,
             format!(
-                "no endpoint of Service {id} is ready; only terminating ones that still serve are left: {}",
+                "no endpoint of Service {id}{} is ready; only terminating ones that still serve are left: {}",
+                if on == List::Local { " on this node" } else { "" },
                 list(&last_resort)
             ),
             "see why no successor is ready: kubectl get pods",
         ));
     }
-    let not_ready = judged.iter().filter(|j| of_list(j, on) == Use::NotReady && !j.facts.terminating);
-    let not_ready: Vec<String> = not_ready.map(|j| who(j, id)).collect();
+    let not_ready: Vec<_> = judged.iter().filter(|j| of_list(j, on) == Use::NotReady && !j.facts.terminating).collect();
+    let remedy = see_why(&not_ready, id);
+    let not_ready: Vec<String> = not_ready.into_iter().map(|j| who(j, id)).collect();
     if !not_ready.is_empty() && last_resort.is_empty() {
         let (are, all) = (if not_ready.len() == 1 { "is" } else { "are" }, judged.len());
         report.remark(Fault::new(
             Stage::Endpoint,
             Cause::SomeNotReady,
             format!("{} of {all} endpoints of Service {id} {are} not ready: {}", not_ready.len(), list(&not_ready)),
-            format!("kubectl -n {} describe pod says why", id.namespace),
+            remedy,
         ));
     }
     of_pods(way, report);
@@ -94,46 +96,7 @@ fn of_pods(way: &Way<'_>, report: &mut Report) {
         let remedy = "name the container's port so, or correct targetPort";
         report.remark(Fault::new(Stage::Endpoint, Cause::TargetPortName, because, remedy));
     }
-    undeclared(way, raw, port, report);
-}
-
-/// Containers that declare ports, and not the one that the number leads to. Nothing keeps a process from listening on
-/// more; but where every endpoint's Pod declares others only, the number is most likely wrong.
-fn undeclared(way: &Way<'_>, raw: &objects::Service, port: &objects::ServicePort, report: &mut Report) {
-    if matches!(&port.target_port, Some(IntOrString::String(name)) if !name.is_empty()) {
-        return;
-    }
-    let endpoints = report.prediction.endpoints.clone();
-    let mut astray: Vec<(String, Vec<String>)> = Vec::new();
-    for pod in way.scene.pods().filter(|pod| is_selected(raw, pod)) {
-        let PodVerdict::Endpoint(address, number) = verdict(port, pod, way.port.family) else { continue };
-        let declared = declared(port, pod);
-        let is_used = endpoints.iter().any(|target| target.address == address && i32::from(target.port) == number);
-        if is_used && !declared.is_empty() && declared.iter().all(|(own, _)| *own != number) {
-            let pod = format!("Pod {}/{}", pod.metadata.namespace(), pod.metadata.name);
-            astray.push((pod, declared.into_iter().map(|(_, text)| text).collect()));
-        }
-    }
-    let (Some((pod, has)), Some(number)) = (astray.first(), endpoints.first().map(|target| target.port)) else {
-        return;
-    };
-    let fault = Fault::new(
-        Stage::Endpoint,
-        Cause::TargetPortNotDeclared,
-        format!(
-            "port {} of Service {} leads to targetPort {number}, which no container of {pod} declares (it declares {}), so \
-             nothing listens there",
-            port.port,
-            way.plan.service.id,
-            list(has)
-        ),
-        "correct spec.ports[].targetPort, or declare the port if a process does listen on it",
-    );
-    if astray.len() == endpoints.len() {
-        report.breaks(fault, Outcome::Refused);
-    } else {
-        report.remark(fault);
-    }
+    declared::say(way, raw, port, report);
 }
 
 /// The Service beyond what was asked.
@@ -146,7 +109,7 @@ pub(super) fn say(way: &Way<'_>, report: &mut Report) {
             continue;
         }
         let field = if notice.field.is_empty() { String::new() } else { format!("{}: ", notice.field) };
-        let because = format!("of Service {} is to be known: {field}{}", way.plan.service.id, notice.reason);
+        let because = format!("there is a warning about Service {}: {field}{}", way.plan.service.id, notice.reason);
         report.remark(Fault::new(Stage::Service, Cause::Invalid, because, ""));
     }
 }
@@ -176,11 +139,12 @@ fn other_frontends(way: &Way<'_>, report: &mut Report) {
 fn contested(way: &Way<'_>, report: &mut Report) {
     let id = &way.plan.service.id;
     for lost in &way.plan.lost {
+        let first = way.scene.why_first(&lost.frontend, lost.kind, &lost.owner, id);
         report.remark(Fault::new(
             Stage::Frontend,
             Cause::FrontendTaken,
             format!(
-                "{}, {} of Service {id}, belongs to Service {}, which came first",
+                "{}, {} of Service {id}, belongs to Service {}, {first}",
                 lost.frontend,
                 kind(lost.kind),
                 lost.owner
@@ -202,12 +166,14 @@ fn contested(way: &Way<'_>, report: &mut Report) {
 
 fn pending(way: &Way<'_>, report: &mut Report) {
     let raw = way.scene.service(&way.plan.service.id);
-    let Some(reason) = raw.and_then(|raw| pending_reason(raw, &way.scene.options)) else { return };
+    let Some((reason, remedy)) = raw.and_then(|raw| way.scene.pending(raw)) else { return };
     let because = format!("the external address of Service {} is pending: {reason}", way.plan.service.id);
     if report.is_broken() {
         report.step(Stage::Frontend, Mark::Warning, because);
     } else {
-        let remedy = "install a load balancer provider, or give --load-balancer-pool; node ports work meanwhile";
+        let node_port = way.service_port().and_then(|port| way.scene.node_port(&way.plan.service.id, port));
+        let meanwhile = node_port.map(|own| format!("; meanwhile {own} is its node port")).unwrap_or_default();
+        let remedy = format!("{remedy}{meanwhile}");
         report.remark(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy));
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use super::Source;
-use crate::model::{Protocol, ServiceId, Target};
+use crate::model::{Protocol, ServiceId, Target, is_loopback};
 
 /// A question: who opens a connection, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +85,11 @@ impl Source {
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         check_letters(text, "--from")?;
-        if let Ok(address) = bare(text).parse() {
-            return Ok(Source::Address(address));
+        match bare(text).parse() {
+            // Nobody else sends from there.
+            Ok(address) if is_loopback(address) => return Ok(Source::Host),
+            Ok(address) => return Ok(Source::Address(address)),
+            Err(_) => {}
         }
         let pod = |namespace: &str, name: &str| Source::Pod { namespace: namespace.to_owned(), name: name.to_owned() };
         match text.split_once('/') {
@@ -122,6 +125,8 @@ impl fmt::Display for Dialled {
             (Host::Address(address), Some(PortRef::Number(port))) => {
                 write!(f, "{}", Target { address: *address, port: *port })?;
             }
+            // Without brackets a name such as `cafe` would be read as a part of the address.
+            (Host::Address(IpAddr::V6(address)), Some(PortRef::Name(port))) => write!(f, "[{address}]:{port}")?,
             (host, port) => {
                 match host {
                     Host::Service(id) => write!(f, "{id}")?,
@@ -179,14 +184,29 @@ fn parse_host(host: &str, text: &str) -> Result<Host, String> {
     if host == "localhost" {
         return Ok(Host::Address(std::net::Ipv4Addr::LOCALHOST.into()));
     }
-    if host.is_empty() || host.contains([':', '[', ']']) {
-        return Err(wrong());
+    if !host.is_empty() && host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(format!("TARGET: {text:?}: {host} is no IP address"));
     }
     match host.split_once('/') {
-        None => Ok(Host::Name(host.to_owned())),
-        Some((namespace, name)) if namespace.is_empty() || name.is_empty() || name.contains('/') => Err(wrong()),
-        Some((namespace, name)) => Ok(Host::Service(ServiceId::new(namespace, name))),
+        None if is_name(host.strip_suffix('.').unwrap_or(host)) => Ok(Host::Name(host.to_owned())),
+        Some((namespace, name)) if is_label(namespace) && is_label(name) => {
+            Ok(Host::Service(ServiceId::new(namespace, name)))
+        }
+        _ => Err(wrong()),
     }
+}
+
+/// Whether a text can be a name of DNS (RFC 1123, section 2.1).
+fn is_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether a text can be a label of such a name. Capitals are let through: who misspelt a name so is told what is meant.
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn port_ref(port: &str, text: &str) -> Result<PortRef, String> {

@@ -34,8 +34,10 @@ impl Fault {
 pub(super) struct Report {
     question: String,
     steps: Vec<Step>,
+    overruling: Option<Fault>,
     broken: Vec<Fault>,
     remarks: Vec<Fault>,
+    unsure: Vec<String>,
     /// What is said of it if it works
     pub works: String,
     pub prediction: Prediction,
@@ -45,7 +47,16 @@ impl Report {
     pub fn new(question: String) -> Self {
         let endpoints = Default::default();
         let prediction = Prediction { outcome: Outcome::NoAddress, frontend: None, endpoints, hidden: false };
-        Self { question, steps: Vec::new(), broken: Vec::new(), remarks: Vec::new(), works: String::new(), prediction }
+        Self {
+            question,
+            steps: Vec::new(),
+            overruling: None,
+            broken: Vec::new(),
+            remarks: Vec::new(),
+            unsure: Vec::new(),
+            works: String::new(),
+            prediction,
+        }
     }
 
     pub fn step(&mut self, stage: Stage, mark: Mark, text: impl Into<String>) {
@@ -71,10 +82,34 @@ impl Report {
         self.broken.push(fault);
     }
 
+    /// It does not work because of this, and not even what was decided happens: packets never come to it.
+    pub fn overrules(&mut self, fault: Fault, outcome: Outcome) {
+        self.step(fault.stage, Mark::Broken, fault.text());
+        self.prediction.outcome = outcome;
+        self.prediction.endpoints.clear();
+        self.prediction.hidden = false;
+        self.overruling = Some(fault);
+    }
+
     /// It works in spite of this.
     pub fn remark(&mut self, fault: Fault) {
         self.step(fault.stage, Mark::Warning, fault.text());
         self.remarks.push(fault);
+    }
+
+    /// Takes over what was found on a way that was tried aside.
+    pub fn absorb(&mut self, other: Report) {
+        self.steps.extend(other.steps);
+        self.broken.extend(other.broken);
+        self.remarks.extend(other.remarks);
+        self.unsure.extend(other.unsure);
+        self.works = other.works;
+        self.prediction = other.prediction;
+    }
+
+    /// What could not be found out, and might break it: the sentence says so, and blames nobody.
+    pub fn unsure(&mut self, what: impl Into<String>) {
+        self.unsure.push(what.into());
     }
 
     /// What breaks it first.
@@ -84,7 +119,7 @@ impl Report {
     }
 
     pub fn is_broken(&self) -> bool {
-        !self.broken.is_empty()
+        !self.broken.is_empty() || self.overruling.is_some()
     }
 
     /// The answer. What comes first on the way is the cause.
@@ -93,18 +128,26 @@ impl Report {
         self.broken.sort_by_key(|fault| fault.stage);
         // That nobody looks after it matters less than what it came to.
         self.remarks.sort_by_key(|fault| (fault.cause == Cause::AgentDead, fault.stage));
-        let (verdict, cause, sentence) = match (self.broken.first(), self.remarks.first()) {
-            (Some(fault), _) => (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text())),
-            (None, Some(fault)) => {
+        let unsure: String = self.unsure.iter().map(|what| format!("; not known is {what}")).collect();
+        let (verdict, cause, sentence) = match (&self.overruling, self.broken.first(), self.remarks.first()) {
+            (Some(fault), first, _) => {
+                let then =
+                    first.map_or(String::new(), |fault| format!("; and then still not, because {}", fault.text()));
+                (Verdict::Fails, Some(fault.cause), format!("does not work because {}{then}", fault.text()))
+            }
+            (None, Some(fault), _) => {
+                (Verdict::Fails, Some(fault.cause), format!("does not work because {}", fault.text()))
+            }
+            (None, None, Some(fault)) => {
                 let all: Vec<String> = self.remarks.iter().take(REMARKS).map(Fault::text).collect();
                 let more = match self.remarks.len().saturating_sub(REMARKS) {
                     0 => String::new(),
                     more => format!("; and {more} more to know, above"),
                 };
-                let sentence = format!("works, but {}{more}", all.join("; also, "));
+                let sentence = format!("works, but {}{more}{unsure}", all.join("; also, "));
                 (Verdict::WorksBut, Some(fault.cause), sentence)
             }
-            (None, None) => (Verdict::Works, None, format!("works: {}", self.works)),
+            (None, None, None) => (Verdict::Works, None, format!("works: {}{unsure}", self.works)),
         };
         Explanation {
             question: self.question,

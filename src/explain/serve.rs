@@ -3,19 +3,23 @@
 use super::{
     Cause, Mark, Outcome, Scene, Stage,
     absent::{Absent, who},
-    client::Client,
+    client::{Client, Role},
     near::{count, list},
     others,
     report::{Fault, Report},
 };
 use crate::{
     compile::{FrontendKind, FrontendPlan, Hidden, Judged, Path, PortPlan, Sender, ServicePlan, Use, is_hidden, path},
+    controlplane::is_ready,
     model::{IpRange, ServicePort, Target},
     tables::{DeadEnd, List, Policy},
 };
 
 /// Endpoints that are listed at most, used ones and others.
 const LISTED: usize = 10;
+
+/// What helps a pod that is not taken for one.
+const RANGE: &str = "name all ranges of the pods with --cluster-cidr";
 
 /// One way of a packet.
 pub(super) struct Way<'a> {
@@ -69,7 +73,11 @@ impl Way<'_> {
         if let (true, false, Some(range)) = (self.client.is_pod(), self.sender().pod, range) {
             let text =
                 format!("the client is a pod, but not inside {range}, the pods' range: it counts as an outside client");
-            report.step(Stage::Client, Mark::Warning, text);
+            // A node that knows only the range of its own pods rightly takes those of other nodes for others.
+            match self.client.role {
+                Role::Pod => report.remark(Fault::new(Stage::Client, Cause::PodRange, text, RANGE)),
+                _ => report.step(Stage::Client, Mark::Warning, text),
+            }
         }
     }
 
@@ -79,7 +87,14 @@ impl Way<'_> {
         let ranges = ranges.join(", ");
         let (id, frontend) = (&self.plan.service.id, self.frontend.frontend);
         match sender.address {
-            None => report.note(Stage::SourceRange, format!("only clients inside loadBalancerSourceRanges ({ranges}) may come")),
+            // Every client is inside the range of all addresses.
+            None if allowed.iter().any(|range| range.to_string().ends_with("/0")) => {}
+            None => report.remark(Fault::new(
+                Stage::SourceRange,
+                Cause::SourceRange,
+                format!("only for clients inside the loadBalancerSourceRanges of Service {id} ({ranges})"),
+                "--from says who asks",
+            )),
             Some(address) if !not_allowed => {
                 let text = format!("{address} may come: loadBalancerSourceRanges {}", shown_ranges(allowed));
                 report.good(Stage::SourceRange, text);
@@ -119,6 +134,7 @@ impl Way<'_> {
             let (mark, text) = self.judgement(verdict, judged);
             lines.push((verdict.is_used(), mark, format!("{}: {text}", who(judged, &self.plan.service.id))));
         }
+        self.say_ignored_hints(report, list);
         for used in [true, false] {
             let of_kind: Vec<_> = lines.iter().filter(|line| line.0 == used).collect();
             for (_, mark, text) in of_kind.iter().take(LISTED) {
@@ -132,11 +148,39 @@ impl Way<'_> {
         }
     }
 
+    /// Hints that are there and that nobody follows (KEP-2433: somebody might be left without endpoints).
+    fn say_ignored_hints(&self, report: &mut Report, list: List) {
+        let judged = &self.port.selection.judged;
+        let followed = |j: &&Judged<'_>| matches!(j.all, Use::OtherNodeHint | Use::OtherZoneHint);
+        if list == List::Local || judged.iter().any(|j| followed(&j)) {
+            return;
+        }
+        let node = &self.scene.world.node;
+        let ready = || judged.iter().filter(|j| j.facts.ready).map(|j| j.facts);
+        let of_node = ready().any(|facts| !facts.node_hints.is_empty());
+        let of_zone = ready().any(|facts| !facts.zone_hints.is_empty());
+        let all_of_node = ready().all(|facts| !facts.node_hints.is_empty());
+        let all_of_zone = ready().all(|facts| !facts.zone_hints.is_empty());
+        let reason = match &node.zone {
+            _ if !of_node && !of_zone => return,
+            _ if all_of_node && ready().any(|facts| facts.node_hints.contains(&node.name)) => return,
+            _ if all_of_node && !of_zone => format!("no hint names node {}", node.name),
+            _ if !all_of_zone => "not every ready endpoint has one".to_owned(),
+            None => format!("node {} has no label {}", node.name, crate::objects::ZONE_LABEL),
+            Some(zone) if ready().any(|facts| facts.zone_hints.contains(zone)) => return,
+            Some(zone) => format!("no hint names zone {zone}"),
+        };
+        report.note(Stage::Endpoint, format!("the hints of the endpoints are ignored: {reason}"));
+    }
+
     /// An endpoint's verdict in words.
     fn judgement(&self, verdict: Use, judged: &Judged<'_>) -> (Mark, String) {
         let node = &self.scene.world.node;
         let names = |names: &[std::sync::Arc<str>]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
         match verdict {
+            Use::Ready if self.is_published(judged) => {
+                (Mark::Note, "used: not ready, but publishNotReadyAddresses counts it as ready".to_owned())
+            }
             Use::Ready => (Mark::Good, "used: ready".to_owned()),
             Use::LastResort => {
                 (Mark::Warning, "used as a last resort: terminating, still serving, and none is ready".to_owned())
@@ -162,6 +206,14 @@ impl Way<'_> {
         }
     }
 
+    /// A Pod that is an endpoint although it is not ready.
+    fn is_published(&self, judged: &Judged<'_>) -> bool {
+        let raw = self.scene.service(&self.plan.service.id);
+        let published = raw.is_some_and(|raw| raw.spec.publish_not_ready_addresses == Some(true));
+        let (namespace, pod) = (&self.plan.service.id.namespace, judged.facts.pod.as_deref());
+        published && pod.and_then(|pod| self.scene.pod(namespace, pod)).is_some_and(|pod| !is_ready(pod))
+    }
+
     fn dead_end(&self, report: &mut Report, verdict: DeadEnd, list: List) {
         let (frontend, id) = (self.frontend.frontend, &self.plan.service.id);
         match verdict {
@@ -169,11 +221,38 @@ impl Way<'_> {
                 let Some(port) = self.service_port() else { return };
                 let (scene, service, family) = (self.scene, self.plan.service, self.port.family);
                 let mut fault = Absent { scene, service, port, family, selection: &self.port.selection }.fault();
+                if let (Cause::SelectorMatchesNothing, Some(unlisted)) = (fault.cause, scene.pods_unlisted()) {
+                    let text = format!("{unlisted}: why the selector matches nothing cannot be told");
+                    report.step(Stage::Endpoint, Mark::Unknown, text);
+                }
                 fault.because += &format!("; connections to {frontend} are refused");
                 report.breaks(fault, Outcome::Refused);
             }
-            DeadEnd::Drop => report.breaks(self.no_local(id, list), Outcome::Dropped),
+            DeadEnd::Drop => {
+                let fault = self.no_local(id, list);
+                let range = self.scene.settings.detector.range_of(self.port.family);
+                let fault = match (range, self.client.address(self.port.family)) {
+                    (Some(range), Some(address))
+                        if self.client.is_pod() && !self.sender().pod && self.served_pods() =>
+                    {
+                        let because = format!(
+                            "the client {address} is a pod, but not inside {range}, the pods' range: it counts as an \
+                             outside client, and {}",
+                            fault.because
+                        );
+                        Fault::new(Stage::Policy, Cause::PodRange, because, RANGE)
+                    }
+                    _ => fault,
+                };
+                report.breaks(fault, Outcome::Dropped);
+            }
         }
+    }
+
+    /// Whether a pod that is recognised as one gets through.
+    fn served_pods(&self) -> bool {
+        let pod = Sender { pod: true, ..self.sender() };
+        matches!(path(self.frontend, self.port, &pod, &self.scene.settings), Path::Served { .. })
     }
 
     /// The fault of a Local policy without an endpoint on this node.
@@ -195,7 +274,10 @@ impl Way<'_> {
         let nodes = self.nodes_with_endpoints();
         let here = match here.is_empty() {
             true => format!("has no endpoint on this node ({node})"),
-            false => format!("has no ready endpoint on this node ({node}): {} is not ready", list(&here)),
+            false => {
+                let are = if here.len() == 1 { "is" } else { "are" };
+                format!("has no ready endpoint on this node ({node}): {} {are} not ready", list(&here))
+            }
         };
         let elsewhere = match nodes.is_empty() {
             true => "there are some elsewhere".to_owned(),
@@ -249,13 +331,21 @@ impl Way<'_> {
             report.note(Stage::Affinity, text);
         }
         let node = &self.scene.world.node;
-        let masked = |target: &&Target| is_hidden(**target, sender, hidden, self.port, node);
-        let all_hidden = !targets.is_empty() && targets.iter().all(|target| masked(&target));
-        let text = match hidden {
-            Some(why) => {
-                format!("the client's address is hidden, the endpoint sees this node's in its place: {}", reason(why))
+        let masked = targets.iter().filter(|target| is_hidden(**target, sender, hidden, self.port, node)).count();
+        let all_hidden = masked > 0 && masked == targets.len();
+        let in_its_place = "the client's address is hidden, the endpoint sees this node's in its place";
+        let text = match (hidden, masked) {
+            (None, 0) => "the endpoint sees the client's own address".to_owned(),
+            (None, _) if all_hidden => format!("{in_its_place}: it is sent to itself"),
+            (None, _) => "the endpoint sees the client's own address, unless the client is sent to itself".to_owned(),
+            (Some(_), 0) => {
+                "the endpoint, in the node's own network, sees the client's own address: nothing is hidden there"
+                    .to_owned()
             }
-            None => "the endpoint sees the client's own address".to_owned(),
+            (Some(why), _) if all_hidden => format!("{in_its_place}: {}", reason(why)),
+            (Some(why), _) => {
+                format!("{in_its_place}, unless it has the node's own network: {}", reason(why))
+            }
         };
         report.note(Stage::Masquerade, text.clone());
         if let Some(own) = targets.iter().find(|target| sender.address == Some(target.address)) {
@@ -290,13 +380,12 @@ pub(super) fn of_list(judged: &Judged<'_>, list: List) -> Use {
     }
 }
 
-/// What a frontend is, in words.
-pub(super) fn kind(kind: FrontendKind) -> &'static str {
+/// What a frontend is, in a sentence.
+pub(super) fn kind(kind: FrontendKind) -> String {
     match kind {
-        FrontendKind::ClusterIp => "the cluster IP",
-        FrontendKind::LoadBalancer => "a load-balancer address",
-        FrontendKind::ExternalIp => "an external IP",
-        FrontendKind::NodePort => "the node port",
+        FrontendKind::ClusterIp | FrontendKind::NodePort => format!("the {}", kind.name()),
+        FrontendKind::LoadBalancer => format!("a {} address", kind.name()),
+        FrontendKind::ExternalIp => format!("an {}", kind.name()),
     }
 }
 

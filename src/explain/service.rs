@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 
 use super::{
-    Cause, Outcome, PortRef, Question, Scene, Stage,
+    Cause, Outcome, PortRef, Question, Scene, Stage, alias,
     client::{Client, Role},
+    dial::dial,
     headless,
     near::{self, list},
     report::{Fault, Report},
     serve::{Way, kind},
 };
 use crate::{
-    compile::{FrontendKind, OwnFrontend, frontends},
-    model::{Family, Frontend, Protocol, Service, ServiceId, ServicePort, ServiceType, Severity},
+    compile::FrontendKind,
+    model::{Frontend, Protocol, Service, ServiceId, ServicePort, ServiceType, Severity, Target},
     objects::IntOrString,
 };
 
@@ -33,8 +34,7 @@ pub(super) fn walk(
     };
     report.good(Stage::Service, describe(service, scene));
     if service.kind == ServiceType::ExternalName {
-        headless::external_name(service, question, scene, report);
-        return Ok(());
+        return alias::walk(service, question, client, scene, report);
     }
     if !service.proxied {
         let label = crate::objects::PROXY_NAME_LABEL;
@@ -50,7 +50,7 @@ pub(super) fn walk(
     if service.cluster_ips.is_empty() {
         return headless::walk(service, question, client, scene, report);
     }
-    let port = match choose_port(service, question, scene)? {
+    let port = match choose_port(service, question, client, scene)? {
         Ok(port) => port,
         Err(fault) => {
             let refused = scene.plan(id).is_some_and(|plan| !plan.cluster_ips.is_empty());
@@ -58,7 +58,7 @@ pub(super) fn walk(
             return Ok(());
         }
     };
-    dial(service, port, client, scene, report);
+    dial(service, port, question, client, scene, report);
     Ok(())
 }
 
@@ -102,7 +102,7 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
         .collect();
     if !refused.is_empty() {
         let because = format!("Service {id} is refused: {}", list(&refused));
-        report.breaks(Fault::new(Stage::Service, Cause::Invalid, because, "correct the manifest"), Outcome::NoAddress);
+        report.breaks(Fault::new(Stage::Service, Cause::Invalid, because, "correct the object"), Outcome::NoAddress);
         return;
     }
     let namesakes: Vec<String> = near::namesakes(id, scene).iter().map(ToString::to_string).collect();
@@ -130,7 +130,11 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
             )
         }
     };
-    report.breaks(fault, Outcome::NoAddress);
+    let unread = match scene.unread().next() {
+        Some(notice) => format!(" (but not everything could be read, and it may be there: {notice})"),
+        None => String::new(),
+    };
+    report.breaks(Fault { because: fault.because + &unread, ..fault }, Outcome::NoAddress);
 }
 
 /// The service port that is meant, or why there is none.
@@ -140,6 +144,7 @@ pub(super) fn missing(id: &ServiceId, scene: &Scene, report: &mut Report) {
 pub(super) fn choose_port<'a>(
     service: &'a Service,
     question: &Question,
+    client: &Client,
     scene: &Scene,
 ) -> Result<Result<&'a ServicePort, Fault>, String> {
     let all: Vec<String> = service.ports.iter().map(shown).collect();
@@ -150,14 +155,19 @@ pub(super) fn choose_port<'a>(
             [only] => return Ok(Ok(only)),
             _ => {
                 let id = &service.id;
-                return Err(format!("Service {id} has the ports {}: say which, as {id}:PORT", all.join(", ")));
+                return Err(match all.is_empty() {
+                    true => format!("Service {id} has no ports: say which, as {id}:PORT"),
+                    false => format!("Service {id} has the ports {}: say which, as {id}:PORT", all.join(", ")),
+                });
             }
         },
         Some(PortRef::Number(number)) => {
             let of_number = |port: &&ServicePort| port.port == *number;
             let of_node = |port: &&ServicePort| port.node_port == Some(*number);
             let by_number = service.ports.iter().filter(of_number).find(fits);
-            by_number.or_else(|| service.ports.iter().filter(of_node).find(fits))
+            // Who dials a node port by the Service's name means a node: from outside the Service has no other address.
+            let of_node = || service.ports.iter().filter(of_node).find(fits);
+            by_number.or_else(|| of_node().filter(|_| client.role == Role::Outside))
         }
         Some(PortRef::Name(name)) => service.ports.iter().filter(|port| *port.name == **name).find(fits),
     };
@@ -184,58 +194,22 @@ fn no_port(service: &Service, question: &Question, all: &[String], scene: &Scene
         Some(IntOrString::String(name)) => *name == asked,
         None => false,
     });
-    let remedy = match target {
-        Some(raw) => format!("{asked} is the targetPort of port {}: dial {}", raw.port, raw.port),
-        None => "dial one of these, or add the port to spec.ports".to_owned(),
-    };
-    let because = format!("Service {id} has no port {asked}; it has {}", all.join(", "));
-    Fault::new(Stage::Service, Cause::NoSuchPort, because, remedy)
-}
-
-/// Chooses the frontend that this client would dial for a port.
-fn dial(service: &Service, port: &ServicePort, client: &Client, scene: &Scene, report: &mut Report) {
-    let index = service.ports.iter().position(|other| other == port);
-    let own: Vec<OwnFrontend> = frontends(service, &scene.world.node, &scene.settings)
-        .into_iter()
-        .filter(|own| Some(own.port) == index && client.speaks(own.frontend.family()))
-        .collect();
-    if own.is_empty() {
-        let families: Vec<String> = service.cluster_ips.iter().map(|ip| Family::of(*ip).to_string()).collect();
-        let because = format!(
-            "Service {} has {} addresses only, and the client, {}, has {} only",
-            service.id,
-            families.join(" and "),
-            client.label,
-            client.addresses.first().map_or(String::new(), |own| Family::of(*own).to_string())
-        );
-        let remedy =
-            "set spec.ipFamilyPolicy: PreferDualStack and spec.ipFamilies, or ask from a client of that family";
-        report.breaks(Fault::new(Stage::Frontend, Cause::OtherFamily, because, remedy), Outcome::NoAddress);
-        return;
-    }
-    let raw = scene.service(&service.id);
-    let pending = raw.and_then(|raw| crate::controlplane::pending_reason(raw, &scene.options));
-    if let (Role::Outside, Some(reason)) = (client.role, pending) {
-        let because = format!("the external address of Service {} is pending: {reason}", service.id);
-        let node_port = own.iter().find(|own| own.kind == FrontendKind::NodePort);
-        let meanwhile =
-            node_port.map(|own| format!("; meanwhile {} is its node port", own.frontend)).unwrap_or_default();
-        let remedy = format!("install a load balancer provider, or give --load-balancer-pool{meanwhile}");
-        report.breaks(Fault::new(Stage::Frontend, Cause::AddressPending, because, remedy), Outcome::NoAddress);
-        return;
-    }
-    let order: &[FrontendKind] = match client.role {
-        Role::Outside => {
-            &[FrontendKind::LoadBalancer, FrontendKind::ExternalIp, FrontendKind::NodePort, FrontendKind::ClusterIp]
+    let of_node = service.ports.iter().find(|port| port.node_port.is_some_and(|own| own.to_string() == asked));
+    let remedy = match (target, of_node, near::dial_one(all)) {
+        (_, Some(port), _) => {
+            let node = scene.world.node.addresses.iter().chain(&scene.world.node.interface_addresses).next();
+            let at =
+                node.map(|address| format!(", as {}", Target { address: *address, port: port.node_port.unwrap_or(0) }));
+            let at = at.unwrap_or_default();
+            format!("{asked} is the node port of port {}: dial {}, or a node's address{at}", port.port, port.port)
         }
-        _ => &[FrontendKind::ClusterIp],
+        (Some(raw), None, _) => format!("{asked} is the targetPort of port {}: dial {}", raw.port, raw.port),
+        (None, None, Some(instead)) => format!("{instead}, or add the port to spec.ports"),
+        (None, None, None) => "add the port to spec.ports".to_owned(),
     };
-    let chosen = order.iter().find_map(|kind| own.iter().find(|own| own.kind == *kind));
-    let Some(chosen) = chosen else { return };
-    if client.role == Role::Outside && chosen.kind == FrontendKind::ClusterIp {
-        report.note(Stage::Frontend, "a cluster IP; routes outside the cluster seldom lead to it");
-    }
-    to_frontend(&chosen.frontend, chosen.kind, &service.id, client, scene, report);
+    let has = if all.is_empty() { "no port at all".to_owned() } else { all.join(", ") };
+    let because = format!("Service {id} has no port {asked}; it has {has}");
+    Fault::new(Stage::Service, Cause::NoSuchPort, because, remedy)
 }
 
 /// Walks on from a frontend that a Service asks for.
@@ -248,6 +222,11 @@ pub(super) fn to_frontend(
     report: &mut Report,
 ) {
     let Some(plan) = scene.plan(id) else { return };
+    if what == FrontendKind::ClusterIp && client.is_stranger(scene) {
+        let because = format!("{} is a cluster IP, and routes outside the cluster seldom lead to it", frontend.address);
+        let remedy = "for clients outside the Service needs a node port, an external IP or a load balancer";
+        report.remark(Fault::new(Stage::Frontend, Cause::ClusterOnly, because, remedy));
+    }
     let of_port =
         plan.ports.iter().find_map(|port| Some((port, port.frontends.iter().find(|f| f.frontend == *frontend)?)));
     if let Some((port, frontend)) = of_port {
@@ -256,8 +235,9 @@ pub(super) fn to_frontend(
     }
     let owner = plan.lost.iter().find(|lost| lost.frontend == *frontend).map(|lost| &lost.owner);
     let Some(owner) = owner else { return };
+    let first = scene.why_first(frontend, what, owner, id);
     let because = format!(
-        "{frontend}, {} of Service {id}, belongs to Service {owner}, which came first: connections go there",
+        "{frontend}, {} of Service {id}, belongs to Service {owner}, {first}: connections go there",
         kind(what)
     );
     let remedy = "give one of the two another address or port";

@@ -328,7 +328,16 @@ pub(super) fn matches(fact: &Fact, pattern: &Pattern) -> Truth {
             let first = each.next().unwrap_or(Truth::No);
             if each.all(|other| other == first) { first } else { Truth::unknown(what) }
         }
-        (_, Pattern::Set(patterns)) => patterns.iter().map(|one| matches(fact, one)).fold(Truth::No, Truth::or),
+        (_, Pattern::Set(patterns)) => {
+            let mut sum = Truth::No;
+            for one in patterns {
+                match matches(fact, one) {
+                    Truth::Yes => return Truth::Yes,
+                    other => sum = sum.or(other),
+                }
+            }
+            sum
+        }
         (Fact::Unknown(what), _) => Truth::unknown(what),
         (_, Pattern::Other(words)) => Truth::unknown(words),
         (Fact::Bits(all, what), Pattern::Masked(value, mask)) => decide(all, what, |bits| bits.equals(*value, *mask)),

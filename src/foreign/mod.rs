@@ -80,6 +80,9 @@ pub enum Fate {
     Untracked,
 }
 
+/// No sensible ruleset makes a packet meet as many rules.
+pub const MOST_RULES: usize = 1 << 20;
+
 impl Ruleset {
     /// What the rules at these hooks do with the first packet of a connection, in the order in which the kernel asks them, up
     /// to the first that certainly ends its way. Hooks are asked in the order given, each with the packet that belongs to it.
@@ -91,15 +94,20 @@ impl Ruleset {
     /// that the packet has at the next hook of the way. Of a chain with the very priority of ours (-100, where kube-proxy's and
     /// iptables' nat chains stand) it is not known whether it is asked before ours. A nat chain above it is asked only if ours
     /// does not translate, which is when the two are the same.
-    pub fn pass(&self, way: &[(Hook, Packet)]) -> Vec<Finding> {
-        let mut walk = walk::Walk::new(self, way.iter().any(|(hook, _)| *hook == Hook::Output));
+    ///
+    /// At most `left` rules are asked, and `left` becomes what is left of that: many packets may share one limit, such as
+    /// [`MOST_RULES`]. Where it is reached, what follows is not certain.
+    pub fn pass(&self, way: &[(Hook, Packet)], left: &mut usize) -> Vec<Finding> {
+        let mut walk = walk::Walk::new(self, way.iter().any(|(hook, _)| *hook == Hook::Output), *left);
         for (index, (hook, packet)) in way.iter().enumerate() {
             let next_mark = way.get(index + 1).map_or(packet.mark, |(_, next)| next.mark);
             if !walk.hook(*hook, packet, next_mark) {
                 break;
             }
         }
-        walk.findings()
+        let findings;
+        (findings, *left) = walk.end();
+        findings
     }
 }
 

@@ -58,7 +58,8 @@ fn ruleset(hook: &str, kind: &str, priority: i32, policy: &str, rules: &[&str]) 
 fn drops(expression: &str) -> Option<bool> {
     let rule =
         if expression.is_empty() { r#"{"drop":null}"#.to_owned() } else { format!(r#"{expression},{{"drop":null}}"#) };
-    let findings = ruleset("forward", "filter", 0, "accept", &[&rule]).pass(&[(Hook::Forward, packet())]);
+    let findings =
+        ruleset("forward", "filter", 0, "accept", &[&rule]).pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone());
     match findings.as_slice() {
         [] => Some(false),
         [finding] => finding.certain.then_some(true),
@@ -171,7 +172,10 @@ fn what_follows_an_unknown_match_is_as_certain_as_it_can_be() {
     let forward = |policy: &str, rules: &[&str]| {
         let rules: Vec<String> = rules.iter().map(|rule| rule.replace('?', UNKNOWN)).collect();
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-        fates(&ruleset("forward", "filter", 0, policy, &rules).pass(&[(Hook::Forward, packet())]))
+        fates(
+            &ruleset("forward", "filter", 0, policy, &rules)
+                .pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone()),
+        )
     };
     let (accept, drop, back) = (r#"?,{"accept":null}"#, r#"?,{"drop":null}"#, r#"?,{"return":null}"#);
     assert_eq!(forward("accept", &[drop]), "Dropped?");
@@ -195,7 +199,10 @@ fn chains_see_the_packet_before_or_after_our_translation_by_their_priority() {
     let after =
         r#"{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":8080}},{"drop":null}"#;
     let pass = |kind: &str, priority, rule: &str| {
-        fates(&ruleset("prerouting", kind, priority, "accept", &[rule]).pass(&[(Hook::Prerouting, packet())]))
+        fates(
+            &ruleset("prerouting", kind, priority, "accept", &[rule])
+                .pass(&[(Hook::Prerouting, packet())], &mut MOST_RULES.clone()),
+        )
     };
     for (priority, dialled, endpoint) in [(-101, "Dropped!", ""), (-100, "Dropped?", "Dropped?"), (-99, "", "Dropped!")]
     {
@@ -212,19 +219,51 @@ fn chains_see_the_packet_before_or_after_our_translation_by_their_priority() {
     assert_eq!(pass("filter", -300, r#"{"notrack":null}"#), "Untracked!");
     assert_eq!(pass("filter", -199, r#"{"notrack":null}"#), "");
     let untranslated = Packet { dialled: packet().destination, ..packet() };
-    let findings = ruleset("prerouting", "nat", -90, "accept", &[dnat]).pass(&[(Hook::Prerouting, untranslated)]);
+    let findings = ruleset("prerouting", "nat", -90, "accept", &[dnat])
+        .pass(&[(Hook::Prerouting, untranslated)], &mut MOST_RULES.clone());
     assert_eq!(fates(&findings), "Translated!");
     assert_eq!(findings[0].to.unwrap().to_string(), "10.0.0.1:8080");
 }
 
 #[test]
+fn many_packets_share_one_limit_of_rules() {
+    let rules = ruleset("forward", "filter", 0, "accept", &[UNKNOWN, UNKNOWN, r#"{"drop":null}"#]);
+    let mut left = 5;
+    assert_eq!(fates(&rules.pass(&[(Hook::Forward, packet())], &mut left)), "Dropped!");
+    assert_eq!(left, 2);
+    assert_eq!(fates(&rules.pass(&[(Hook::Forward, packet())], &mut left)), "", "the third rule is not asked any more");
+    assert_eq!(left, 0);
+    let rules = ruleset("forward", "filter", 0, "drop", &[UNKNOWN]);
+    let findings = rules.pass(&[(Hook::Forward, packet())], &mut left);
+    assert_eq!(fates(&findings), "Dropped?");
+    assert_eq!(findings[0].depends_on, ["more rules than were looked at"]);
+    let unlisted = [r#"{"jump":{"target":"nowhere"}}"#];
+    let findings = ruleset("forward", "filter", 0, "drop", &unlisted).pass(&[(Hook::Forward, packet())], &mut 9);
+    assert_eq!(fates(&findings), "Dropped?");
+}
+
+#[test]
+fn what_a_finding_depends_on_does_not_grow_with_the_rules() {
+    // Each may let the packet pass, and says something else that it depends on.
+    let rules: Vec<String> = (0..40).map(|number| format!(r#"{{"something":{number}}},{{"accept":null}}"#)).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let findings =
+        ruleset("forward", "filter", 0, "drop", &rules).pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone());
+    assert_eq!(fates(&findings), "Dropped?");
+    assert_eq!(findings[0].depends_on.len(), 16);
+}
+
+#[test]
 fn a_finding_names_table_chain_and_rule() {
-    let findings = ruleset("forward", "filter", 0, "accept", &[r#"{"drop":null}"#]).pass(&[(Hook::Forward, packet())]);
+    let findings = ruleset("forward", "filter", 0, "accept", &[r#"{"drop":null}"#])
+        .pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone());
     assert_eq!(findings[0].rule, "inet t f: the first drop");
-    let findings = ruleset("forward", "filter", 0, "drop", &[]).pass(&[(Hook::Forward, packet())]);
+    let findings =
+        ruleset("forward", "filter", 0, "drop", &[]).pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone());
     assert_eq!(findings[0].rule, "inet t f: policy drop");
     let jumped = [r#"{"jump":{"target":"c"}}"#];
-    let findings = ruleset("forward", "filter", 0, "accept", &jumped).pass(&[(Hook::Forward, packet())]);
+    let findings =
+        ruleset("forward", "filter", 0, "accept", &jumped).pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone());
     assert_eq!(findings[0].rule, "inet t c: rule with handle 90");
 }
 
@@ -241,5 +280,5 @@ fn what_is_not_nfts_json_is_an_error_and_a_loop_has_an_end() {
         {"rule":{"family":"ip","table":"t","chain":"b","expr":[{"jump":{"target":"a"}}]}},
         {"rule":{"family":"ip","table":"t","chain":"b","expr":[{"jump":{"target":"nowhere"}}]}}]}"#;
     ruleset.add(looping, "").unwrap();
-    assert_eq!(ruleset.pass(&[(Hook::Forward, packet())]), []);
+    assert_eq!(ruleset.pass(&[(Hook::Forward, packet())], &mut MOST_RULES.clone()), []);
 }

@@ -88,18 +88,41 @@ impl Bits {
     }
 }
 
+/// What something depends on; nothing if it is certain.
+pub(super) type Doubts = BTreeSet<String>;
+
+/// More than this need not be known of what something depends on: it is as uncertain with less.
+const MOST_DOUBTS: usize = 16;
+
+/// Adds to what something depends on. Every rule may add one of its own, and they are handed on from rule to rule.
+pub(super) fn add(doubts: &mut Doubts, more: impl IntoIterator<Item = String>) {
+    for doubt in more {
+        if doubts.len() >= MOST_DOUBTS {
+            break;
+        }
+        doubts.insert(doubt);
+    }
+}
+
+/// Both together.
+pub(super) fn both(doubts: &Doubts, more: &Doubts) -> Doubts {
+    let mut all = doubts.clone();
+    add(&mut all, more.iter().cloned());
+    all
+}
+
 /// Whether something holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Truth {
     Yes,
     No,
     /// It depends on these
-    Unknown(BTreeSet<String>),
+    Unknown(Doubts),
 }
 
 impl Truth {
     pub fn unknown(what: impl Into<String>) -> Self {
-        Truth::Unknown(BTreeSet::from([what.into()]))
+        Truth::Unknown(Doubts::from([what.into()]))
     }
 
     /// Of something that may be not known at all; `what` says what it depends on.
@@ -124,7 +147,7 @@ impl Truth {
             (Truth::No, _) | (_, Truth::No) => Truth::No,
             (Truth::Yes, other) | (other, Truth::Yes) => other,
             (Truth::Unknown(mut all), Truth::Unknown(more)) => {
-                all.extend(more);
+                add(&mut all, more);
                 Truth::Unknown(all)
             }
         }

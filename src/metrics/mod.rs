@@ -204,6 +204,11 @@ impl Metrics {
         self.0.own.verified(Timestamp::now());
     }
 
+    /// How many connections the kernel tracks, and how many it may.
+    pub fn tracked(&self, entries: u64, limit: u64) {
+        self.0.own.tracked(entries, limit);
+    }
+
     /// Whether connections are counted at all, so that the kernel's counters need reading.
     pub fn counts_traffic(&self) -> bool {
         self.traffic_state().limit() > 0

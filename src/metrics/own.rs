@@ -38,6 +38,8 @@ pub(super) struct OwnMetrics {
     watch_lists: Series<Labels<1>, Counter>,
     watch_errors: Series<Labels<1>, Counter>,
     verified: Gauge<f64, AtomicU64>,
+    conntrack_entries: Gauge,
+    conntrack_limit: Gauge,
     build: Series<Labels<1>, Gauge>,
 }
 
@@ -56,6 +58,8 @@ impl OwnMetrics {
             watch_lists: Series::default(),
             watch_errors: Series::default(),
             verified: Gauge::default(),
+            conntrack_entries: Gauge::default(),
+            conntrack_limit: Gauge::default(),
             build: Series::default(),
         };
         metrics.register(registry.sub_registry_with_prefix("portolan"));
@@ -111,6 +115,16 @@ impl OwnMetrics {
             "kernel_verified_timestamp_seconds",
             "When everything in the kernel was last read and compared, in seconds since 1970",
             self.verified.clone(),
+        );
+        registry.register(
+            "conntrack_entries",
+            "Connections that the kernel of the node tracks, all of them; 0 until it says so",
+            self.conntrack_entries.clone(),
+        );
+        registry.register(
+            "conntrack_limit",
+            "How many it may track; when it does, new connections are dropped",
+            self.conntrack_limit.clone(),
         );
     }
 
@@ -168,6 +182,12 @@ impl OwnMetrics {
 
     pub(super) fn watch_failed(&self, kind: &str) {
         self.watch_errors.get_or_create(&of_kind(kind)).inc();
+    }
+
+    pub(super) fn tracked(&self, entries: u64, limit: u64) {
+        let value = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.conntrack_entries.set(value(entries));
+        self.conntrack_limit.set(value(limit));
     }
 
     pub(super) fn verified(&self, now: Timestamp) {

@@ -43,6 +43,11 @@ impl World {
         self.slices.get(service).into_iter().flatten()
     }
 
+    /// The Services that have slices, whether they are there or not.
+    pub fn with_slices(&self) -> impl Iterator<Item = &ServiceId> {
+        self.slices.keys()
+    }
+
     /// Services that are not the same in both worlds, or whose slices are not. A node that changed concerns all.
     pub fn changed(&self, other: &World) -> BTreeSet<ServiceId> {
         if self.node != other.node {

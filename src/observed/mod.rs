@@ -28,7 +28,7 @@ pub struct Observed {
     /// The node around our tables
     pub surroundings: Seen<Surroundings>,
     /// What the running agent says of itself
-    pub agent: Seen<AgentReport>,
+    pub agent: Result<AgentReport, Silence>,
 }
 
 /// What the kernel holds in our tables, as against what is wanted.
@@ -41,6 +41,9 @@ pub struct Programmed {
     /// New connections counted since the frontend was programmed: those served, and those refused or dropped because
     /// there is no endpoint. Frontends without a counter are absent.
     pub counters: BTreeMap<Frontend, Counters>,
+    /// Our own table as the kernel has it, of families whose program is damaged, if it could be read: what an edited rule
+    /// does is told as if it were somebody else's
+    pub edited: BTreeMap<Family, foreign::Ruleset>,
     /// Clients that session affinity remembers, for the Service asked for
     pub remembered: Vec<RememberedClient>,
 }
@@ -63,6 +66,8 @@ pub enum ProgramState {
     Missing,
     /// Another version, or other settings
     Other,
+    /// Somebody gave the table the flag `dormant`: no packet meets it
+    Dormant,
     /// Somebody edited it: chains that are not as written, and what does not belong into it, as `ip chain internal`
     Damaged(Vec<String>),
 }
@@ -134,16 +139,26 @@ pub struct Surroundings {
     /// Whether the node passes packets on: `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`. A family that could not
     /// be read is absent.
     pub forwarding: BTreeMap<Family, bool>,
+    /// Of the interfaces that the routes name, whether IPv4 packets that come by it are passed on:
+    /// `net.ipv4.conf.IF.forwarding`. `net.ipv4.ip_forward` is only what sets all of them; of IPv6 there is no such switch.
+    pub passes_on: BTreeMap<String, bool>,
     /// Addresses that are this node's own
     pub own_addresses: BTreeSet<IpAddr>,
-    /// Where packets to the addresses asked for would go
+    /// Where packets to the addresses asked for would go; to endpoints, those of the client, if its address and the interface
+    /// that it comes by are known
     pub routes: BTreeMap<IpAddr, Route>,
     /// Every table that is not ours
     pub foreign: foreign::Ruleset,
-    /// A kube-proxy that lives on this node, or whose rules are still there, and how it was recognised
+    /// A kube-proxy that lives on this node, and how it was recognised
     pub kube_proxy: Option<String>,
-    /// Routes and tables that could not be read: what was attempted and the reason
+    /// Rules that a kube-proxy left, which does not live any more
+    pub kube_proxy_rules: BTreeMap<Family, String>,
+    /// Tables of the iptables that is no front end of nftables (iptables-legacy), which nobody here can read
+    pub old_tables: BTreeMap<Family, Vec<String>>,
+    /// Addresses and routes that could not be read: what was attempted and the reason
     pub unread: Vec<String>,
+    /// The same of the tables of others. One that is named here may do anything to the packet.
+    pub unread_tables: Vec<String>,
 }
 
 /// What the kernel's routing says of an address.
@@ -160,6 +175,17 @@ pub enum Route {
     },
     /// Nowhere: `unreachable`, `prohibited`, `blackhole`, or `no route`
     None(String),
+}
+
+/// An agent that was not heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// What was attempted and the reason, without a full stop
+    pub why: String,
+    /// By its settings it serves no metrics, where it would tell of itself: silence means nothing
+    pub mute: bool,
+    /// Nobody in the network namespace listens for changes of nftables, as a running agent does
+    pub gone: bool,
 }
 
 /// What a running agent says of itself, in as far as it concerns one Service.

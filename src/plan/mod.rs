@@ -6,8 +6,9 @@
 //!
 //! `node` works out the two sides of one node, `comparison` goes through their Services, `view` reads rows frontend by
 //! frontend, `compare` finds what changes for one, `change` says what that can be, `words` tells it, and this file puts
-//! the nodes of a cluster together.
+//! the nodes of a cluster together. `alike` finds nodes for which one of them can stand.
 
+mod alike;
 mod change;
 mod compare;
 mod comparison;
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use crate::model::{Notice, ServiceId};
 
+pub use alike::{Alike, Face};
 pub use change::{Change, Clients, Fate, Placed};
 pub use names::{ServiceNames, changes as name_changes, names_by_service};
 pub use node::{NewSide, NodeDifference, OldSide, compare_node};
@@ -130,23 +132,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Puts together what was found on the nodes, what changes in names, and what is refused of the new side. `kept` are
+    /// Puts together what was gathered from the nodes, what changes in names, and what is refused of the new side. `kept` are
     /// the Services that are refused with all that they ask for.
     ///
     /// `joining` and `leaving` are nodes that only one side has.
     pub fn new(
-        nodes: Vec<(String, NodeDifference)>,
+        mut gathered: Gathered,
         (joining, leaving): (&BTreeSet<String>, &BTreeSet<String>),
         names: BTreeMap<ServiceId, Vec<Change>>,
         refused: &[Notice],
         kept: &BTreeSet<ServiceId>,
     ) -> Self {
-        let mut gathered = Gathered::default();
-        let mut plan = Plan { refused: refused.iter().map(ToString::to_string).collect(), ..Plan::default() };
-        for (node, difference) in nodes {
-            plan.nodes.insert(node.clone());
-            gathered.take(&node, difference);
-        }
+        let refused_objects = refused.iter().map(ToString::to_string).collect();
+        let nodes = std::mem::take(&mut gathered.nodes);
+        let mut plan = Plan { nodes, refused: refused_objects, ..Plan::default() };
         for (id, changes) in names {
             let effects = changes.iter().map(|change| words::effect(change, Vec::new(), &words::Known::default()));
             gathered.service(id, None).extend(effects.map(|effect| (effect, BTreeSet::new())));
@@ -213,9 +212,10 @@ fn names_service(notice: &Notice, id: &ServiceId) -> bool {
 /// Effects with the nodes on which they were found.
 type Found = BTreeMap<Effect, BTreeSet<String>>;
 
-/// What was found so far.
+/// What was found on nodes so far. What several nodes have in common is kept once.
 #[derive(Default)]
-struct Gathered {
+pub struct Gathered {
+    nodes: BTreeSet<String>,
     services: BTreeMap<ServiceId, (Fortune, Found)>,
     node: Found,
     /// Services of the old side
@@ -229,17 +229,16 @@ impl Gathered {
         found
     }
 
-    fn take(&mut self, node: &str, difference: NodeDifference) {
+    /// Adds what differs on each of these nodes.
+    pub fn take<'a>(&mut self, nodes: impl Iterator<Item = &'a str> + Clone, difference: NodeDifference) {
+        let names = || nodes.clone().map(str::to_owned);
+        self.nodes.extend(names());
         self.existed.extend(difference.existed);
         for (id, (fortune, effects)) in difference.services {
             let found = self.service(id, Some(fortune));
-            for effect in effects {
-                found.entry(effect).or_default().insert(node.to_owned());
-            }
+            effects.into_iter().for_each(|effect| found.entry(effect).or_default().extend(names()));
         }
-        for effect in difference.node {
-            self.node.entry(effect).or_default().insert(node.to_owned());
-        }
+        difference.node.into_iter().for_each(|effect| self.node.entry(effect).or_default().extend(names()));
     }
 }
 

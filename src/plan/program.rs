@@ -13,8 +13,10 @@ use crate::{
 pub struct ProgramText {
     /// The lines of each chain, as in `rules/`
     text: Option<ListedChains>,
-    /// The rules of each chain, as in a listing
-    json: Option<ListedChains>,
+    /// What it is made of, for one of this version
+    programs: Vec<Program>,
+    /// The rules of each chain, as in a listing, for one that was listed
+    listed: Option<ListedChains>,
     /// Of the text; `damaged` for one that somebody edited
     fingerprints: Option<BTreeMap<Family, String>>,
 }
@@ -23,14 +25,22 @@ impl ProgramText {
     /// Of programs of this version.
     pub fn of(programs: &[Program]) -> Self {
         let text = programs.iter().flat_map(|program| chains(program.family, &program.text)).collect();
-        let listed = nft_json(programs, &TableState::default()).ok().and_then(|json| read_nft_json(&json).ok());
         let fingerprints = programs.iter().map(|program| (program.family, program.fingerprint.clone())).collect();
-        Self { text: Some(text), json: listed.map(|listing| listing.chains), fingerprints: Some(fingerprints) }
+        Self { text: Some(text), programs: programs.to_vec(), fingerprints: Some(fingerprints), ..Self::default() }
     }
 
     /// Of a listing.
     pub fn listed(chains: ListedChains) -> Self {
-        Self { json: Some(chains), ..Self::default() }
+        Self { listed: Some(chains), ..Self::default() }
+    }
+
+    /// The rules of each chain, as a listing has them.
+    fn rules(&self) -> Option<ListedChains> {
+        let of_programs = || {
+            let json = nft_json(&self.programs, &TableState::default()).ok()?;
+            Some(read_nft_json(&json).ok()?.chains).filter(|_| !self.programs.is_empty())
+        };
+        self.listed.clone().or_else(of_programs)
     }
 
     /// Of a kernel, in which somebody may have edited it.
@@ -97,10 +107,13 @@ fn diff(old: &[String], new: &[String]) -> Vec<String> {
 pub(super) fn effects(old: &ProgramText, new: &ProgramText, remembering: usize) -> Vec<Effect> {
     let by_chain =
         |old: &Option<ListedChains>, new: &Option<ListedChains>| Some(differing_chains(old.as_ref()?, new.as_ref()?));
-    // Rules in JSON are long: those that stay are left out.
-    let mut listed = by_chain(&old.json, &new.json);
-    listed.iter_mut().flat_map(BTreeMap::values_mut).for_each(|lines| lines.retain(|line| !line.starts_with(' ')));
-    let chains = by_chain(&old.text, &new.text).or(listed);
+    let listed = || {
+        let mut chains = by_chain(&old.rules(), &new.rules())?;
+        // Rules in JSON are long: those that stay are left out.
+        chains.values_mut().for_each(|lines| lines.retain(|line| !line.starts_with(' ')));
+        Some(chains)
+    };
+    let chains = by_chain(&old.text, &new.text).or_else(listed);
     let replaced = match (&chains, &old.fingerprints, &new.fingerprints) {
         (Some(chains), ..) => !chains.is_empty(),
         (None, Some(old), Some(new)) => old != new,
@@ -191,7 +204,7 @@ mod tests {
         assert!(found[1].change.starts_with(wanted), "{}", found[1].change);
         assert!(effects(&plain, &all, 2)[0].notices.contains("2 Services"));
         // The same by listings.
-        let listed = ProgramText::listed(all.json.clone().unwrap());
+        let listed = ProgramText::listed(all.rules().unwrap());
         assert_eq!(effects(&listed, &all, 0), []);
         assert_eq!(effects(&plain, &listed, 0).len(), found.len());
     }

@@ -87,6 +87,8 @@ pub struct Pass {
     pub took: Duration,
     /// Who else had changed our tables since the last one that succeeded
     pub foreign: Vec<ForeignChange>,
+    /// The inputs cannot be applied: it was for what was known before
+    pub unapplied: bool,
 }
 
 impl Pass {
@@ -266,6 +268,7 @@ impl<I: Inputs, K: Keeper, O: Observer> Reconciler<I, K, O> {
             begun,
             took: now.duration_since(begun),
             foreign: std::mem::take(&mut self.foreign),
+            unapplied: self.unapplied,
         };
         self.pacing.finished(outcome, !pass.foreign.is_empty(), begun, now);
         self.observer.passed(&pass, &mut self.keeper);

@@ -1,6 +1,7 @@
 //! Reads objects from manifests: files, directories, standard input.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     num::NonZero,
     path::{Path, PathBuf},
@@ -40,8 +41,7 @@ pub struct Manifests {
 pub struct ManifestError {
     /// The path
     pub path: PathBuf,
-    /// Why
-    #[source]
+    /// Why; part of the message, and so no source of its own
     pub reason: io::Error,
 }
 
@@ -52,9 +52,18 @@ pub struct ManifestError {
 ///
 /// Fails only if a path that was asked for cannot be read.
 pub fn read(paths: &[PathBuf]) -> Result<Manifests, ManifestError> {
+    read_rest(paths, &BTreeMap::new())
+}
+
+/// Like [`read`], for somebody who has looked into some of the paths, and brings what `known` says they hold: a pipe
+/// cannot be read a second time.
+pub fn read_rest(paths: &[PathBuf], known: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Manifests, ManifestError> {
     let mut manifests = Manifests::default();
     for path in paths {
-        manifests.add_path(path).map_err(|reason| ManifestError { path: path.clone(), reason })?;
+        match known.get(path) {
+            Some(bytes) => manifests.add_bytes(path, bytes.clone()),
+            None => manifests.add_path(path).map_err(|reason| ManifestError { path: path.clone(), reason })?,
+        }
     }
     manifests.keep_last_of_each_name();
     Ok(manifests)

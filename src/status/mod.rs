@@ -50,6 +50,11 @@ impl Status {
         self.state().passed(refused, exists, verified, Timestamp::now());
     }
 
+    /// The loop does its work again: inputs are applied, and the kernel is as they say.
+    pub fn recovered(&self) {
+        self.state().recovered();
+    }
+
     /// The loop failed as a whole, for this reason.
     pub fn failed(&self, reason: &str) {
         self.state().failed(reason, Timestamp::now());

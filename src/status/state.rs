@@ -169,13 +169,17 @@ impl State {
         now: Timestamp,
     ) {
         self.passed = Some(now);
-        self.failing = None;
         self.refused = refused;
         if verified {
             self.verified = Some(now);
             // Not at every pass: it is only for the memory of Services that are gone.
             self.services.retain(|id, _| exists(id));
         }
+    }
+
+    /// See [`super::Status::recovered`].
+    pub fn recovered(&mut self) {
+        self.failing = None;
     }
 
     /// See [`super::Status::failed`].
@@ -303,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_lasts_until_a_pass_succeeds() {
+    fn a_failure_lasts_until_the_loop_has_recovered() {
         let mut state = State::new("node-1", second(0));
         state.failed("netlink: no buffer", second(3));
         state.failed("netlink: not permitted", second(9));
@@ -312,6 +316,9 @@ mod tests {
             Some(Trouble { since: second(3), reason: "netlink: not permitted".into() })
         );
         state.passed(BTreeMap::new(), |_| true, false, second(10));
+        let since = state.summary().failing.map(|trouble| trouble.since);
+        assert_eq!(since, Some(second(3)), "a pass may be for what was known before");
+        state.recovered();
         let summary = state.summary();
         assert_eq!((summary.failing, summary.last_pass, summary.verified), (None, Some(second(10)), None));
     }

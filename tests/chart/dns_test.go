@@ -54,7 +54,7 @@ func TestNodesReadPodsOnlyToVerifyThem(t *testing.T) {
 
 func TestWhatTheDnsIsTold(t *testing.T) {
 	dns := []any{"--corefile", "/etc/coredns/Corefile", "--dns-service", "kube-system/kube-dns"}
-	node := append([]any{"run", "--config", "/etc/portolan/config.yaml", "--node", "$(NODE_NAME)", "--dns", "local"}, dns...)
+	node := append([]any{"run", "--config", "/etc/portolan/config.yaml", "--node", "$(PORTOLAN_NODE)", "--dns", "local"}, dns...)
 	central := append([]any{"dns", "--apiserver", "https://192.0.2.10:6443"}, dns...)
 	central = append(central, "--dns-snapshot-file=/var/lib/portolan/names")
 	r := mustRender(t, "dns.mode", "local", "dns.central.withLocal", true)

@@ -15,13 +15,28 @@ import (
 
 // What the chart starts is what the end-to-end tests start: `run`, the configuration file and the node's name.
 func TestTheArguments(t *testing.T) {
-	args := []any{"run", "--config", "/etc/portolan/config.yaml", "--node", "$(NODE_NAME)"}
+	args := []any{"run", "--config", "/etc/portolan/config.yaml", "--node", "$(PORTOLAN_NODE)"}
 	expect(t, "args", container(t, mustRender(t))["args"], args)
 
 	r := mustRender(t, "conntrack.manage", true, "extraArgs", []any{"--own-table"})
 	expect(t, "args", container(t, r)["args"], append(args, "--own-table"))
 	init := object(r.object(t, "DaemonSet/portolan").at("spec", "template", "spec", "initContainers", 0).(map[string]any))
 	expect(t, "init args", init["args"], append(args, "--own-table", "--init-only"))
+}
+
+// Whoever is started in the container by `kubectl exec`, such as `portolan explain --live`, answers for the same names.
+func TestCommandsBesideTheAgentHaveItsNames(t *testing.T) {
+	variables := func(pairs ...any) map[string]any {
+		found := map[string]any{}
+		for _, variable := range container(t, mustRender(t, pairs...))["env"].([]any) {
+			found[variable.(map[string]any)["name"].(string)] = variable.(map[string]any)["value"]
+		}
+		return found
+	}
+	plain, names := variables(), variables("dns.mode", "local")
+	expect(t, "PORTOLAN_COREFILE", plain["PORTOLAN_COREFILE"], nil)
+	expect(t, "PORTOLAN_COREFILE", names["PORTOLAN_COREFILE"], "/etc/coredns/Corefile")
+	expect(t, "PORTOLAN_DNS_SERVICE", names["PORTOLAN_DNS_SERVICE"], "kube-system/kube-dns")
 }
 
 func TestTheConfiguration(t *testing.T) {
@@ -62,7 +77,7 @@ func TestTheConfiguration(t *testing.T) {
 func TestTheConfigMapOfKubeProxy(t *testing.T) {
 	r := mustRender(t, "kubeProxy.configMap", "kube-proxy", "apiServer", "")
 	c := container(t, r)
-	expect(t, "args", c["args"], []any{"run", "--config", "/var/lib/kube-proxy/config.conf", "--node", "$(NODE_NAME)"})
+	expect(t, "args", c["args"], []any{"run", "--config", "/var/lib/kube-proxy/config.conf", "--node", "$(PORTOLAN_NODE)"})
 	expect(t, "mount", c.at("volumeMounts", 0, "mountPath"), "/var/lib/kube-proxy")
 	volume := r.object(t, "DaemonSet/portolan").at("spec", "template", "spec", "volumes", 0, "configMap", "name")
 	expect(t, "ConfigMap", volume, "kube-proxy")
@@ -85,6 +100,39 @@ func TestTheConfigMapOfKubeProxy(t *testing.T) {
 	} {
 		expect(t, name, environment[name], want)
 	}
+}
+
+// What is run beside the agent with `kubectl exec` has its environment, and so its settings.
+func TestCommandsBesideTheAgentHaveItsSettings(t *testing.T) {
+	for configMap, file := range map[string]string{
+		"": "/etc/portolan/config.yaml", "kube-proxy": "/var/lib/kube-proxy/config.conf",
+	} {
+		environment := map[string]object{}
+		for _, variable := range container(t, mustRender(t, "kubeProxy.configMap", configMap))["env"].([]any) {
+			variable := object(variable.(map[string]any))
+			environment[variable["name"].(string)] = variable
+		}
+		expect(t, "PORTOLAN_CONFIG", environment["PORTOLAN_CONFIG"]["value"], file)
+		expect(t, "PORTOLAN_NODE", environment["PORTOLAN_NODE"].at("valueFrom", "fieldRef", "fieldPath"), "spec.nodeName")
+	}
+}
+
+// The scheduler knows every port of the node that the agent takes.
+func TestThePortsAreListed(t *testing.T) {
+	ports := func(pairs ...any) map[any]any {
+		listed := map[any]any{}
+		for _, port := range container(t, mustRender(t, pairs...))["ports"].([]any) {
+			port := port.(map[string]any)
+			listed[port["name"]] = port["containerPort"]
+		}
+		return listed
+	}
+	expect(t, "ports", ports(), map[any]any{"health": float64(10256), "metrics": float64(10249)})
+	page := []any{"config.pageAddress", "127.0.0.1:10245"}
+	expect(t, "ports", ports(page...), map[any]any{"health": float64(10256), "metrics": float64(10249), "page": float64(10245)})
+	// Its configuration is kube-proxy's there, which knows of no page.
+	expect(t, "ports", ports(append(page, "kubeProxy.configMap", "kube-proxy")...),
+		map[any]any{"health": float64(10256), "metrics": float64(10249)})
 }
 
 func TestTheProbesAskTheHealthPort(t *testing.T) {

@@ -1,14 +1,6 @@
 //! `diff`: the manifests against the kernel, in the terms of Services.
 
-use std::{fs, path::Path, thread};
-
-use nix::sched::{CloneFlags, setns};
-use portolan::kernel::{DataPlane, NetlinkDataPlane};
-
-use super::{
-    manifests::web,
-    sandbox::{PORTOLAN, Ran, Sandbox},
-};
+use super::{manifests::web, sandbox::Sandbox};
 
 #[test]
 fn differences_are_told_in_the_terms_of_services() {
@@ -61,22 +53,9 @@ fn without_the_right_to_a_namespace_of_its_own_it_says_what_it_did_not_compare_a
     let Some(sandbox) = Sandbox::new(test) else { return };
     let file = sandbox.write("web.yaml", &web());
     sandbox.apply(&[&file]);
-    let namespace = fs::File::open(Path::new("/run/netns").join(sandbox.namespace())).unwrap();
-    let generation = || {
-        let read = || {
-            setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            NetlinkDataPlane::open().unwrap().generation().unwrap()
-        };
-        thread::scope(|scope| scope.spawn(read).join().unwrap())
-    };
-    let before = generation();
+    let before = sandbox.generation();
     sandbox.portolan(&["diff", "-f", &file]).expect(0);
-    let state = sandbox.state();
-    let words = ["diff", "-f", &file, "--node", "node-1", "--state-dir", &state];
-    // As in a container of the chart, which has NET_ADMIN and no more.
-    let mut limited = sandbox.command("setpriv");
-    limited.args(["--bounding-set", "-sys_admin", PORTOLAN]).args(words);
-    let ran = Ran::of(limited.output().unwrap()).expect(0);
+    let ran = sandbox.limited(&["diff", "-f", &file]).expect(0);
     assert!(ran.stderr.contains("was not compared; that takes CAP_SYS_ADMIN"), "{ran:#?}");
-    assert_eq!(generation(), before, "looking changed the ruleset");
+    assert_eq!(sandbox.generation(), before, "looking changed the ruleset");
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use super::sandbox::{PORTOLAN, Ran};
+use super::{
+    manifests,
+    sandbox::{PORTOLAN, Ran, Sandbox},
+};
 
 /// `portolan run ARGUMENTS` with these variables, and nothing of the caller's own.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
@@ -74,4 +77,50 @@ fn a_cluster_cidr_of_a_family_that_the_node_has_not_is_named() {
         ran.stderr.contains("--cluster-cidr fd00::/48 is IPv6, but neither the node's addresses (192.0.2.7"),
         "{ran:#?}"
     );
+}
+
+#[test]
+fn every_command_that_judges_a_node_reads_the_agents_file() {
+    let commands: [&[&str]; 9] = [
+        &["render", "-f", "-"],
+        &["apply", "-f", "-"],
+        &["diff", "-f", "-"],
+        &["get", "services", "-f", "-"],
+        &["get", "conntrack"],
+        &["top"],
+        &["plan", "a", "b"],
+        &["trace", "10.96.0.10:80"],
+        &["explain", "10.96.0.10:80", "-f", "-"],
+    ];
+    for command in commands {
+        let ran =
+            Command::new(PORTOLAN).args(command).env("PORTOLAN_CONFIG", "/nowhere/portolan.yaml").output().unwrap();
+        let ran = Ran::of(ran).expect(2);
+        assert!(
+            ran.stderr.contains("cannot read the configuration from /nowhere/portolan.yaml"),
+            "{command:?} {ran:#?}"
+        );
+    }
+}
+
+#[test]
+fn beside_an_agent_its_settings_are_those_that_count() {
+    let Some(sandbox) = Sandbox::new("beside_an_agent_its_settings_are_those_that_count") else { return };
+    let (file, state) = (sandbox.write("web.yaml", &manifests::web()), sandbox.path("state"));
+    let config = format!("masqueradeBit: 17\nmasqueradeAll: true\nstateDir: {}\n", state.display());
+    let config = sandbox.write("portolan.yaml", &config);
+    sandbox.portolan(&["apply", "-f", &file, "--masquerade-bit", "17", "--masquerade-all"]).expect(0);
+    let beside = |arguments: &[&str]| {
+        let mut command = sandbox.command(PORTOLAN);
+        command.args(arguments).args(["--log", "error"]).env("PORTOLAN_CONFIG", &config).env("PORTOLAN_NODE", "node-1");
+        Ran::of(command.output().unwrap())
+    };
+    let same = beside(&["diff", "-f", &file]).expect(0);
+    assert_eq!((same.stdout.as_str(), same.stderr.as_str()), ("", ""));
+    let other = beside(&["diff", "-f", &file, "--masquerade-bit", "18"]).expect(1);
+    assert!(other.stdout.contains("and these settings"), "a flag counts more than the file: {other:#?}");
+    let told = beside(&["explain", "shop/web:80", "-f", &file, "--live"]);
+    assert!(told.stdout.contains("the program in table ip portolan is intact"), "{told:#?}");
+    let plan = beside(&["plan", "live", &file]).expect(0);
+    assert!(plan.stdout.contains("othing"), "{plan:#?}");
 }

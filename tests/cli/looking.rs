@@ -1,16 +1,12 @@
 //! `get` and `top`: what the kernel holds and counts, with and without the objects, after real connections.
 
 use std::{
-    fs,
     io::Read,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     process::Stdio,
-    thread,
     time::Duration,
 };
 
-use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
 use super::{
@@ -56,27 +52,15 @@ fn programmed(test: &str) -> Option<(Sandbox, String)> {
     Some((sandbox, file))
 }
 
-/// Does something on a thread in the sandbox.
-fn inside<T: Send>(sandbox: &Sandbox, work: impl FnOnce() -> T + Send) -> T {
-    let namespace = fs::File::open(Path::new("/run/netns").join(sandbox.namespace())).unwrap();
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        });
-        thread.join().unwrap()
-    })
-}
-
 /// The listeners of both endpoints of `shop/web`.
 fn listeners(sandbox: &Sandbox) -> [TcpListener; 2] {
-    inside(sandbox, || ["10.1.2.3:8080", "10.1.2.4:8080"].map(|address| TcpListener::bind(address).unwrap()))
+    sandbox.inside(|| ["10.1.2.3:8080", "10.1.2.4:8080"].map(|address| TcpListener::bind(address).unwrap()))
 }
 
 /// What becomes of a connection.
 fn connect(sandbox: &Sandbox, to: &str, patience: Duration) -> std::io::Result<TcpStream> {
     let to: SocketAddr = to.parse().unwrap();
-    inside(sandbox, || TcpStream::connect_timeout(&to, patience))
+    sandbox.inside(|| TcpStream::connect_timeout(&to, patience))
 }
 
 /// The JSON that a command prints, found by a field's value.
@@ -267,4 +251,27 @@ fn what_the_kernel_does_not_have_is_said() {
     assert!(ran.stderr.contains("know a Service wep here") && !ran.stderr.contains("Service web "), "{}", ran.stderr);
     sandbox.write("town.yaml", NODE);
     assert_eq!(of(&json(get(&["get", "services", "-o", "json"])), "name", "web")["state"], "left over");
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_not_told() {
+    let Some(sandbox) = Sandbox::new("what_may_not_be_looked_at_is_not_told") else { return };
+    let file = sandbox.write("town.yaml", &town(READY));
+    sandbox.apply(&[&file]);
+    let get = |words: &[&str]| sandbox.without("net_admin", &[words, &["-f", &file]].concat());
+    for (kind, code) in [("services", 0), ("endpoints", 0), ("frontends", 0), ("affinity", 1), ("conntrack", 1)] {
+        let ran = get(&["get", kind]).expect(code);
+        assert!(
+            ran.stderr.contains("this node's kernel could not be read") && ran.stderr.contains("CAP_NET_ADMIN"),
+            "{ran:#?}"
+        );
+    }
+    for kind in ["services", "frontends"] {
+        let lines = json(get(&["get", kind, "-o", "json"]));
+        assert!(!lines.is_empty() && lines.iter().all(|line| line["state"].is_null()), "{lines:#?}");
+    }
+    let table = get(&["get", "services", "-o", "wide"]).expect(0).stdout;
+    assert!(!table.contains("programmed"), "{table}");
+    let ran = get(&["top", "--count", "1"]).expect(2);
+    assert!(ran.stderr.contains("CAP_NET_ADMIN") && !ran.stderr.contains("no tables"), "{ran:#?}");
 }

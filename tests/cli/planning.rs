@@ -1,8 +1,9 @@
 //! `plan`: what a change means to clients, its exit codes, and its sides of every kind.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, thread};
 
 use expect_test::expect_file;
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 
 use super::{
@@ -148,6 +149,17 @@ fn a_ruleset_stands_for_its_manifests() {
         feed(command.current_dir(project("")), &fs::read_to_string(&held).unwrap()).expect(1)
     };
     assert!(piped.stdout.contains("10.244.2.12:8080 (kubia-d) joins"), "{piped:#?}");
+    // As `plan <(old/portolan render ...) m/` in a shell. A pipe can be read once.
+    for (text, new) in [(fs::read_to_string(&held).unwrap(), new), (fs::read_to_string(project(old)).unwrap(), new)] {
+        let pipe = files.0.path().join("pipe");
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let ran = thread::scope(|scope| {
+            scope.spawn(|| fs::write(&pipe, text).unwrap());
+            files.plan(pipe.to_str().unwrap(), new, &node).expect(1)
+        });
+        assert!(ran.stdout.contains("10.244.2.12:8080 (kubia-d) joins"), "{ran:#?}");
+        fs::remove_file(&pipe).unwrap();
+    }
     let text = files.write("held.nft", &files.portolan(&["render", "-f", new, "--node", "node-1"]).expect(0).stdout);
     let ran = files.plan(&text, new, &node).expect(2);
     assert!(ran.stderr.contains("portolan render -o json"), "{ran:#?}");
@@ -177,6 +189,40 @@ fn several_paths_make_a_side_and_json_says_the_same() {
 }
 
 #[test]
+fn each_node_is_told_of_though_most_are_alike() {
+    let files = Files::new();
+    let nodes: String =
+        (1..=6).map(|n| NODE.replace("node-1", &format!("node-{n}")).replace("49.11", &format!("49.1{n}"))).collect();
+    let local = |address: &str| {
+        let web = service("web", "10.96.0.10", &[address]).replace("nodeName: node-1", "nodeName: node-2");
+        web.replace("spec:\n", "spec:\n  internalTrafficPolicy: Local\n")
+    };
+    let (old, new) = (
+        files.write("old.yaml", &(local("10.1.2.3") + &nodes)),
+        files.write("new.yaml", &(local("10.1.2.4") + &nodes)),
+    );
+    let plan: serde_json::Value =
+        serde_json::from_str(&files.plan(&old, &new, &["-o", "json"]).expect(1).stdout).unwrap();
+    assert_eq!(plan["nodes"].as_array().unwrap().len(), 6);
+    let effects = plan["services"][0]["effects"].as_array().unwrap();
+    let joins: Vec<_> = effects.iter().filter(|e| e["change"].as_str().unwrap().contains("10.1.2.4:8080")).collect();
+    assert!(joins.iter().any(|effect| effect["nodes"] == serde_json::json!(["node-2"])), "{effects:#?}");
+    // The same by nodes that are looked at one at a time.
+    for number in 1..=6 {
+        let node = format!("node-{number}");
+        let words = ["-o", "json", "--node", &node];
+        let ran = files.plan(&old, &new, &words);
+        let alone: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let told = |plan: &serde_json::Value| -> Vec<serde_json::Value> {
+            let of_node = |effect: &&serde_json::Value| effect["nodes"].as_array().unwrap().iter().any(|n| *n == *node);
+            let effects = plan["services"].as_array().unwrap().iter().flat_map(|s| s["effects"].as_array().unwrap());
+            effects.filter(of_node).map(|effect| effect["change"].clone()).collect()
+        };
+        assert_eq!(told(&alone), told(&plan), "{node}");
+    }
+}
+
+#[test]
 fn nodes_that_come_and_go_are_named() {
     let files = Files::new();
     let second = NODE.replace("node-1", "node-2").replace("49.11", "49.12");
@@ -196,17 +242,33 @@ fn the_kernel_can_be_a_side() {
     assert!(ran.stdout.contains("the program is written") && ran.stdout.contains("shop/web: added"), "{ran:#?}");
     assert!(!sandbox.ruleset().contains("portolan"), "a plan writes nothing");
     sandbox.apply(&[&old]);
-    let before = sandbox.ruleset();
+    let (before, generation) = (sandbox.ruleset(), sandbox.generation());
     assert_eq!(sandbox.portolan(&["plan", "live", &old]).expect(0).stdout, "Nothing changes\n");
     let ran = sandbox.portolan(&["plan", "live", &new]).expect(1);
     assert!(ran.stdout.contains("10.1.2.4:8080 leaves"), "{ran:#?}");
     let ran = sandbox.portolan(&["plan", &new, "live"]).expect(1);
     assert!(ran.stdout.contains("10.1.2.4:8080 joins"), "{ran:#?}");
     assert_eq!(sandbox.ruleset(), before, "a plan writes nothing");
+    assert_eq!(sandbox.generation(), generation, "a plan writes nothing, not even for a moment");
     // What nft itself lists will do as well.
     let listed = sandbox.write("listed.json", &sandbox.ok("nft", &["-j", "list", "ruleset"]));
     assert_eq!(sandbox.portolan(&["plan", &listed, &old]).expect(0).stdout, "Nothing changes\n");
     sandbox.nft("flush chain ip portolan postrouting");
     let ran = sandbox.portolan(&["plan", "live", &old]).expect(1);
     assert!(ran.stdout.contains("the program is replaced"), "{ran:#?}");
+}
+
+#[test]
+fn what_a_plan_may_not_compare_is_said() {
+    let Some(sandbox) = Sandbox::new("what_a_plan_may_not_compare_is_said") else { return };
+    let web = sandbox.write("web.yaml", &web());
+    sandbox.apply(&[&web]);
+    let generation = sandbox.generation();
+    let ran = sandbox.limited(&["plan", "live", &web]).expect(0);
+    assert_eq!(ran.stdout, "Nothing changes\n");
+    assert!(ran.stderr.contains("was not compared") && ran.stderr.contains("CAP_SYS_ADMIN"), "{ran:#?}");
+    // Nothing is to be compared there.
+    let ran = sandbox.limited(&["plan", &web, "live"]).expect(0);
+    assert!(!ran.stderr.contains("CAP_SYS_ADMIN"), "{ran:#?}");
+    assert_eq!(sandbox.generation(), generation, "a plan writes nothing, not even for a moment");
 }

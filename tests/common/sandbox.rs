@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sched::{CloneFlags, setns};
+use portolan::kernel::{DataPlane, NetlinkDataPlane};
 use tempfile::TempDir;
 
 /// The built program.
@@ -89,6 +91,33 @@ impl Sandbox {
     pub fn portolan(&self, arguments: &[&str]) -> Ran {
         let state = self.state();
         self.bare(&[arguments, &["--node", "node-1", "--state-dir", &state, "--log", "error"]].concat())
+    }
+
+    /// Like [`Sandbox::portolan`], without CAP_SYS_ADMIN: as in a container of the chart.
+    pub fn limited(&self, arguments: &[&str]) -> Ran {
+        self.without("sys_admin", arguments)
+    }
+
+    /// Like [`Sandbox::portolan`], without a capability.
+    pub fn without(&self, capability: &str, arguments: &[&str]) -> Ran {
+        let mut command = self.command("setpriv");
+        command.args(["--bounding-set", &format!("-{capability}"), PORTOLAN]).args(arguments);
+        Ran::of(command.args(["--node", "node-1", "--state-dir", &self.state()]).output().unwrap())
+    }
+
+    /// Does something on a thread in the namespace.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = fs::File::open(Path::new("/run/netns").join(&self.namespace)).unwrap();
+        let inside = || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        };
+        thread::scope(|scope| scope.spawn(inside).join()).unwrap()
+    }
+
+    /// Which ruleset the kernel has: another number after every transaction.
+    pub fn generation(&self) -> u32 {
+        self.inside(|| NetlinkDataPlane::open().unwrap().generation().unwrap())
     }
 
     /// `portolan apply` of some paths, which must do all of it; returns its line.

@@ -1,12 +1,7 @@
 //! Answers leave from the address asked, whatever the routes say.
 
-use std::{
-    fs::File,
-    net::{SocketAddr, UdpSocket},
-    thread,
-};
+use std::net::{SocketAddr, UdpSocket};
 
-use nix::sched::{CloneFlags, setns};
 use portolan::dns::serve::{Limits, socket};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -14,16 +9,6 @@ use crate::{
     responder::{ECHO, Echo, LATER, PATIENCE, Server, ask, client, query},
     sandbox::{Sandbox, eventually},
 };
-
-/// Runs in the namespace of a sandbox. Sockets belong to the namespace that they were made in.
-fn inside<T: Send>(sandbox: &Sandbox, work: impl FnOnce() -> T + Send) -> T {
-    let path = format!("/run/netns/{}", sandbox.namespace());
-    let inside = || {
-        setns(File::open(path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-        work()
-    };
-    thread::scope(|scope| scope.spawn(inside).join()).unwrap()
-}
 
 fn with_addresses(test: &str) -> Option<Sandbox> {
     let sandbox = Sandbox::new(test)?;
@@ -53,7 +38,7 @@ fn answers_from(from: &str, to: SocketAddr) {
 #[test]
 fn a_socket_for_all_addresses_answers_from_the_one_asked() {
     let Some(sandbox) = with_addresses("a_socket_for_all_addresses_answers_from_the_one_asked") else { return };
-    inside(&sandbox, || {
+    sandbox.inside(|| {
         for wildcard in [socket::wildcard(0), "0.0.0.0:0".parse().unwrap()] {
             let server = Server::start(wildcard, 2, Limits::default());
             let asked = ["127.0.0.1", "127.0.0.77", "10.9.0.1", "10.9.0.2", "10.9.7.3"];
@@ -74,7 +59,7 @@ fn a_socket_for_all_addresses_answers_from_the_one_asked() {
 #[test]
 fn an_address_of_a_link_answers_on_that_link() {
     let Some(sandbox) = with_addresses("an_address_of_a_link_answers_on_that_link") else { return };
-    inside(&sandbox, || {
+    sandbox.inside(|| {
         let server = Server::start(socket::wildcard(0), 1, Limits::default());
         let index = nix::net::if_::if_nametoindex("eth0").unwrap();
         let to = std::net::SocketAddrV6::new("fe80::9".parse().unwrap(), server.port, 0, index);
@@ -88,7 +73,7 @@ fn a_socket_for_an_address_that_the_host_does_not_have_can_be_made() {
     let Some(sandbox) = with_addresses("a_socket_for_an_address_that_the_host_does_not_have_can_be_made") else {
         return;
     };
-    inside(&sandbox, || {
+    sandbox.inside(|| {
         let options = socket::Options { transparent: true, reuse_port: true };
         for vip in ["10.96.0.10:53", "[fd00:96::a]:53"] {
             let vip: SocketAddr = vip.parse().unwrap();
@@ -104,7 +89,7 @@ fn a_socket_for_an_address_that_the_host_does_not_have_can_be_made() {
 #[test]
 fn nobody_is_answered_at_port_0_or_at_our_own_address() {
     let Some(sandbox) = with_addresses("nobody_is_answered_at_port_0_or_at_our_own_address") else { return };
-    inside(&sandbox, || {
+    sandbox.inside(|| {
         let server = Server::with(Echo::default(), "127.0.0.1:0".parse().unwrap(), 1, Limits::default());
         let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).unwrap();
         let to: SocketAddr = "127.0.0.1:0".parse().unwrap();

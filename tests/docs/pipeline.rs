@@ -16,7 +16,8 @@ pub fn parse(line: &str) -> Result<Vec<Vec<String>>, String> {
     parse_with(line, allowed)
 }
 
-/// The same for a command that prepares the page's namespace: also interfaces, addresses, routes, and switches.
+/// The same for a command that prepares the page's namespace: also interfaces, addresses, routes, switches, and tracked
+/// connections, as a client's packets would leave them.
 ///
 /// # Errors
 ///
@@ -26,6 +27,7 @@ pub fn parse_preparation(line: &str) -> Result<Vec<Vec<String>>, String> {
         let words: Vec<&str> = stage.iter().map(String::as_str).collect();
         allowed(stage)
             || matches!(words.as_slice(), ["ip", "link" | "address" | "route", ..])
+            || matches!(words.as_slice(), ["conntrack", "-I", ..])
             || matches!(words.as_slice(), ["sysctl", "-qw", setting] if setting.starts_with("net."))
     })
 }

@@ -57,15 +57,20 @@ impl Chart {
     pub fn arguments(self, kind: &str, name: &str, folder: &Path, node: &str) -> Vec<String> {
         let container = self.container(kind, name);
         let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
-        let [config, corefile, names] =
-            ["config.yaml", "coredns/Corefile", "names"].map(|file| folder.join(file).display().to_string());
-        let moved = |argument: &str| {
-            let argument = argument.replace("$(NODE_NAME)", node).replace(CONFIG, &config);
-            argument.replace(COREFILE, &corefile).replace(NAMES, &names)
-        };
-        let moved: Vec<String> = arguments.map(moved).collect();
+        let moved: Vec<String> = arguments.map(|argument| moved(argument, folder, node)).collect();
         assert!(!moved.iter().any(|argument| argument.contains("/etc/portolan") || argument.contains("/etc/coredns")));
         moved
+    }
+
+    /// The environment of a container, for whoever is started in it besides, likewise.
+    pub fn environment(self, kind: &str, name: &str, folder: &Path, node: &str) -> Vec<(String, String)> {
+        let container = self.container(kind, name);
+        let variables = container["env"].as_array().unwrap().iter();
+        let value = |variable: &Value| match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+            Some("spec.nodeName") => Some(node.to_owned()),
+            _ => variable["value"].as_str().map(|value| moved(value, folder, node)),
+        };
+        variables.filter_map(|variable| Some((variable["name"].as_str()?.to_owned(), value(variable)?))).collect()
     }
 
     /// Writes what is mounted into a folder; `edit` may change the configuration file and the Corefile.
@@ -83,6 +88,14 @@ impl Chart {
             mount_corefile(folder, &edit(corefile));
         }
     }
+}
+
+/// Text of a container, with `folder` in the place of what is mounted, and the name of the node.
+fn moved(text: &str, folder: &Path, node: &str) -> String {
+    let [config, corefile, names] =
+        ["config.yaml", "coredns/Corefile", "names"].map(|file| folder.join(file).display().to_string());
+    let text = text.replace("$(PORTOLAN_NODE)", node).replace(CONFIG, &config);
+    text.replace(COREFILE, &corefile).replace(NAMES, &names)
 }
 
 /// Puts a Corefile where [`Chart::arguments`] say that it is, as the kubelet does: a ConfigMap's files are links into a

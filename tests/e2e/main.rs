@@ -8,6 +8,7 @@ mod changes;
 mod chart;
 mod control_plane;
 mod dns;
+mod explained;
 mod names;
 mod names_away;
 mod names_on_nodes;

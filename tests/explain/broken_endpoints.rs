@@ -64,11 +64,16 @@ fn pods() -> Vec<Situation> {
         Situation::new("pods: one not ready, the other without the port", {
             base().change("pod shop/web-1", READY, NOT_READY).change("pod shop/web-2", "name: http", "name: htttp")
         })
-        .fails("target-port-name", &["web-2", "htttp"]),
+        .fails("not-ready", &["web-1", "web-2", "htttp"]),
         Situation::new("pods: leaving, and no longer serving", terminating().pods(READY, NOT_READY))
             .fails("terminating", &["web-1"]),
         Situation::new("pods: leaving, and still serving", terminating()).works_but("last-resort", &["web-1"]),
-        Situation::new("pods: of the other family", v6_only()).fails("endpoint-family", &["IPv6"]),
+        Situation::new("pods: of the other family", v6_only())
+            .asks("10.96.0.1:80", "10.96.0.1:80/TCP")
+            .fails("endpoint-family", &["IPv6"]),
+        Situation::new("pods: of the other family, and the name has both", v6_only())
+            .asks("shop/web:80", "[fd00:96::1]:80/TCP")
+            .works_but("endpoint-family", &["IPv4", "10.96.0.1:80"]),
         Situation::new("pods: of the other family, by node port", v6_only_by_node_port(v6_only()))
             .from(OUTSIDE)
             .asks("192.168.49.11:30080", "192.168.49.11:30080/TCP")
@@ -135,6 +140,7 @@ fn without_pods() -> Vec<Situation> {
         Situation::new("EndpointSlice: of the other family", {
             without_selector(&slice("web", "IPv6", http, "{addresses: [\"fd00:10:244:1::11\"]}"))
         })
+        .asks("10.96.0.1:80", "10.96.0.1:80/TCP")
         .fails("endpoint-family", &["IPv6"]),
         Situation::new("EndpointSlice: without endpoints", without_selector(&slice("web", "IPv4", http, "")))
             .fails("no-endpoints-object", &["shop/web"]),

@@ -44,6 +44,32 @@ fn programs() -> Vec<Situation> {
         Situation::new("program: a rule was put in front of where refusals are made", base())
             .after_nft("insert rule ip portolan filter-forward drop")
             .fails("program-edited", &["filter-forward"]),
+        Situation::new("program: a chain that Services go through was emptied", base())
+            .after_nft("flush chain ip portolan internal")
+            .fails("program-edited", &["internal"]),
+        Situation::new("program: a rule was added that does nothing", base())
+            .after_nft("add rule ip portolan postrouting counter")
+            .works_but("program-edited", &["postrouting"]),
+        Situation::new("program: a rule was added for others", base())
+            .after_nft("insert rule ip portolan filter-forward udp dport 9999 drop")
+            .works_but("program-edited", &["filter-forward"]),
+        Situation::new("program: a rule was added that no packet comes to", base())
+            .after_nft("add rule ip portolan internal drop")
+            .works_but("program-edited", &["internal"]),
+        Situation::new("program: a chain was added", base())
+            .after_nft("add chain ip portolan theirs { type filter hook forward priority 5; policy drop; }")
+            .fails("program-edited", &["ip portolan theirs"]),
+        Situation::new("program: one endpoint of two is dropped", base())
+            .after_nft("insert rule ip portolan filter-forward ip daddr 10.244.2.11 drop")
+            .partly()
+            .works_but("program-edited", &["10.244.2.11"]),
+        Situation::new(
+            "program: nobody has written any, and there are no endpoints",
+            base().pods("app: web", "app: wbe"),
+        )
+        .programmed(Programming::None)
+        .live()
+        .fails("not-programmed", &["portolan", "app=web"]),
         Situation::new("program: asleep", base())
             .after_nft("add table ip portolan { flags dormant; }")
             .fails("program-edited", &["ip portolan"]),
@@ -63,6 +89,18 @@ fn elements() -> Vec<Situation> {
         .fails(cause, &["10.96.0.1"]),
         with("element: the picks were deleted", base(), "delete element ip portolan picks { 10.96.0.1 . tcp . 80 }")
             .fails(cause, &["10.96.0.1"]),
+        with(
+            "element: the look-up of session affinity was deleted",
+            base().web("  type:", "  sessionAffinity: ClientIP\n  type:"),
+            "delete element ip portolan picks { 10.96.0.1 . tcp . 80 }",
+        )
+        .fails(cause, &["10.96.0.1", "affinity"]),
+        with(
+            "element: a refusal was put beside the frontend",
+            base(),
+            "add element ip portolan dead-ends { 10.96.0.1 . tcp . 80 : goto refuse }",
+        )
+        .works_but(cause, &["10.96.0.1"]),
         with(
             "element: the endpoint was deleted",
             only_here(),

@@ -167,6 +167,29 @@ fn routes() -> Vec<Situation> {
             .asks("[fd00:96::1]:80", "[fd00:96::1]:80/TCP")
             .after(|stage| stage.forwarding(1, Family::V6, false))
             .fails("forwarding-off", &["net.ipv6.conf.all.forwarding"]),
+        Situation::new("forwarding: off at the client's interface", base())
+            .after(|stage| {
+                let node = stage.lab.node("node-1").unwrap();
+                let way = stage.shell(&node, "ip -o route get 10.244.1.20");
+                let interface = way.split(' ').skip_while(|word| *word != "dev").nth(1).unwrap().to_owned();
+                let switch = |on| format!("sysctl -q -w net/ipv4/conf/{interface}/forwarding={on}");
+                stage.until_reset(1, &switch(0), switch(1));
+            })
+            .fails("forwarding-off", &["net.ipv4.conf.", ".forwarding"]),
+        Situation::new("route: none for this client alone", remote())
+            .after(move |stage| {
+                let rule = "from 10.244.1.20 to 10.244.2.11 prohibit";
+                stage.ip(1, &format!("rule add {rule}"), &format!("rule del {rule}"));
+            })
+            .fails("no-route", &["10.244.2.11", "prohibited"]),
+        Situation::new("route: to the endpoint, thrown away, for the host", remote())
+            .from(Caller::Host(1))
+            .after(move |stage| stage.ip(1, "route replace blackhole 10.244.2.11/32", back))
+            .fails("no-route", &["10.244.2.11", "blackhole"]),
+        Situation::new("route: to the endpoint, unreachable, for the host", remote())
+            .from(Caller::Host(1))
+            .after(move |stage| stage.ip(1, "route replace unreachable 10.244.2.11/32", back))
+            .fails("no-route", &["10.244.2.11", "unreachable"]),
         Situation::new("route: to the endpoint, thrown away", remote())
             .after(move |stage| stage.ip(1, "route replace blackhole 10.244.2.11/32", back))
             .fails("no-route", &["10.244.2.11", "blackhole"]),

@@ -26,7 +26,6 @@ fn cluster_ips() -> Vec<Situation> {
         web("a pod of the other node").from(CLIENT_2),
         web("a pod of another namespace").from(Caller::Pod("other/visitor", 1)),
         web("the host").from(Caller::Host(1)),
-        web("somebody outside, whom a route led here").from(OUTSIDE),
         web("over IPv6").asks("[fd00:96::1]:80", "[fd00:96::1]:80/TCP"),
         web("by address").asks("10.96.0.1:80", "10.96.0.1:80/TCP"),
         web("with every client hidden").flags(&["--masquerade-all"]),
@@ -130,6 +129,11 @@ fn live() -> Vec<Situation> {
         port("live: a node port"),
         port("live: a node port, and a firewall for the node itself").after_nft(firewall),
         web("live: a firewall that lets pods through").after_nft(accepts),
+        web("live: a table at an interface, which is not looked at").after_nft("add table netdev fw"),
+        web("live: an iptables of old, which is not looked at").after(|stage| {
+            let rule = |what| format!("iptables-legacy {what} FORWARD -p udp --dport 9999 -j DROP");
+            stage.until_reset(1, &rule("-A"), rule("-D"));
+        }),
         web("live: a firewall that drops other ports").after_nft(
             "table inet fw {\n chain forward { type filter hook forward priority 0;\n tcp dport 22 drop\n }\n}\n",
         ),

@@ -95,8 +95,8 @@ pub fn compare(
     let right = match predicted.outcome.as_str() {
         "refused" => match outcome {
             Outcome::Refused | Outcome::Reset => true,
-            // The error that a firewall's owner chose.
-            Outcome::Unreachable => expected.cause == Some("foreign-rule"),
+            // The error that a firewall's owner chose, or that of the route.
+            Outcome::Unreachable => matches!(expected.cause, Some("foreign-rule" | "no-route")),
             _ => false,
         },
         // The kernel tells a host's own UDP socket that its packet was dropped.

@@ -183,9 +183,15 @@ impl Stage {
     /// Has `ip` do something on a node, and undo it when the situation is over.
     #[track_caller]
     pub fn ip(&mut self, node: u8, command: &str, undo: &str) {
+        self.until_reset(node, &format!("ip {command}"), format!("ip {undo}"));
+    }
+
+    /// Runs a command on a node, and another one when the situation is over.
+    #[track_caller]
+    pub fn until_reset(&mut self, node: u8, command: &str, undo: String) {
         let namespace = self.lab.node(&format!("node-{node}")).unwrap();
-        self.shell(&namespace, &format!("ip {command}"));
-        self.undo.push((namespace, format!("ip {undo}")));
+        self.shell(&namespace, command);
+        self.undo.push((namespace, undo));
     }
 
     /// Switches forwarding of a family on or off.

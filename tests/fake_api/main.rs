@@ -2,6 +2,7 @@
 //! one has once a year. What a real one sends is in `recorded/`.
 
 mod encode;
+mod listing;
 mod lists;
 mod recorded;
 mod server;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use portolan::{
-    foreign::{Fate, Finding, Hook, Packet},
+    foreign::{Fate, Finding, Hook, MOST_RULES, Packet},
     kernel::{nft, observe::surroundings},
     lab::{CLIENTS, Outcome, Probe},
     model::{Family, Frontend, Protocol, Target},
@@ -86,8 +86,8 @@ impl Town {
     pub fn look(&self) -> Surroundings {
         let pods = ["web", "guest"].map(|pod| Family::ALL.map(|family| self.pod(pod, family))).concat();
         let pods: BTreeSet<IpAddr> = pods.into_iter().collect();
-        let seen = self.net.lab.on_node("node-1", || surroundings(&pods)).unwrap().unwrap();
-        assert!(seen.unread.is_empty(), "{:?}", seen.unread);
+        let seen = self.net.lab.on_node("node-1", || surroundings(&pods, &BTreeSet::new(), 0)).unwrap().unwrap();
+        assert!(seen.unread.is_empty() && seen.unread_tables.is_empty(), "{seen:?}");
         seen
     }
 
@@ -178,7 +178,7 @@ impl Town {
         protocol: Protocol,
     ) -> Result<Vec<Finding>, String> {
         let port = next_port();
-        let findings = seen.foreign.pass(&self.way(way, family, protocol, port));
+        let findings = seen.foreign.pass(&self.way(way, family, protocol, port), &mut MOST_RULES.clone());
         let certain = findings.iter().position(|finding| finding.certain);
         if certain.is_some_and(|index| index + 1 != findings.len() && findings[index].fate != Fate::Untracked) {
             return Err(format!("{way:?} {family}: something was found behind the end: {findings:#?}"));

@@ -214,7 +214,7 @@ fn the_node_tells_its_routes_its_addresses_and_whether_it_forwards() {
     let asked: Vec<IpAddr> = asked.iter().map(|address| address.parse().unwrap()).collect();
     let own = Family::ALL.map(|family| node_address(1, family));
     let all = asked.iter().copied().chain(own).collect();
-    let seen = town.net.lab.on_node("node-1", || surroundings(&all)).unwrap().unwrap();
+    let seen = town.net.lab.on_node("node-1", || surroundings(&all, &Default::default(), 0)).unwrap().unwrap();
     assert_eq!(seen.unread, Vec::<String>::new());
     assert_eq!(seen.forwarding, [(Family::V4, false), (Family::V6, true)].into());
     for address in own {
@@ -228,6 +228,11 @@ fn the_node_tells_its_routes_its_addresses_and_whether_it_forwards() {
     let router = ROUTER[0];
     assert_eq!(told(6), Route::Out { interface: "eth0".to_owned(), gateway: Some(router) });
     town.command("ip route del default");
-    let seen = town.net.lab.on_node("node-1", || surroundings(&asked.iter().copied().collect())).unwrap().unwrap();
+    let seen = town
+        .net
+        .lab
+        .on_node("node-1", || surroundings(&asked.iter().copied().collect(), &Default::default(), 0))
+        .unwrap()
+        .unwrap();
     assert_eq!(seen.routes[&asked[6]], Route::None("no route".to_owned()));
 }

@@ -30,6 +30,7 @@ fn scrape() -> String {
     metrics.drift_repaired(Some("nft"));
     metrics.quarantined(1);
     metrics.refused_services(1);
+    metrics.tracked(12, 262_144);
     metrics.watch_event("Service");
     metrics.watch_listed("Service");
     metrics.watch_failed("Service");

@@ -113,6 +113,9 @@ fn a_node_that_is_as_it_should_be_shows_no_difference() {
         }
         let changed = Settings { masquerade_bit: 15, ..settings() };
         assert_eq!(see("web", &changed).programs, both(ProgramState::Other));
+        nft("add table ip portolan { flags dormant; }");
+        let programs = [(Family::V4, ProgramState::Dormant), (Family::V6, ProgramState::Intact)];
+        assert_eq!(see("web", &settings()).programs, programs.into());
     });
 }
 

@@ -53,7 +53,7 @@ fn names_of_tables_are_not_commands_to_nft() {
         let before = run("nft", &["list", "ruleset"]);
         assert!(before.contains("table ip x; add table ip pwned {"), "{before}");
         make(b"not \xff UTF-8");
-        let seen = surroundings(&BTreeSet::new()).unwrap();
+        let seen = surroundings(&BTreeSet::new(), &BTreeSet::new(), 0).unwrap();
         let unread = seen.unread.join("\n");
         for name in ["x; add table ip pwned", "x\\nadd table ip pwned", "--version", "not \u{fffd} UTF-8"] {
             assert!(unread.contains(&format!("reading table ip {name}: ")), "{name:?}: {unread}");

@@ -64,6 +64,18 @@ fn goes_on(session: &mut Session) -> Option<String> {
     session.exchange(PATIENCE).unwrap().pod().map(str::to_owned)
 }
 
+/// Makes a change under open flows of a pod, of which those of TCP must stay; the pod, and those of UDP.
+fn flows_through(net: &mut Net, before: &World, after: &World) -> (Caller, Vec<(Session, String)>) {
+    net.program_node("node-1", before, &settings());
+    let guest = net.pod("guest");
+    let (mut tcp, udp) = (flows(&guest, Protocol::Tcp), flows(&guest, Protocol::Udp));
+    net.program_node("node-1", after, &settings());
+    for (session, pod) in &mut tcp {
+        assert_eq!(goes_on(session).as_ref(), Some(&*pod), "TCP stays");
+    }
+    (guest, udp)
+}
+
 #[test]
 fn an_endpoint_that_leaves_keeps_tcp_and_loses_udp_as_planned() {
     if !can_run("an_endpoint_that_leaves_keeps_tcp_and_loses_udp_as_planned") {
@@ -79,13 +91,7 @@ fn an_endpoint_that_leaves_keeps_tcp_and_loses_udp_as_planned() {
     let udp = said(&effects, "10.96.0.1:80/UDP", "UDP clients are moved at once");
     assert!(udp.change.contains("(there) are deleted"), "{udp:?}");
 
-    net.program_node("node-1", &before, &settings());
-    let guest = net.pod("guest");
-    let (mut tcp, mut udp) = (flows(&guest, Protocol::Tcp), flows(&guest, Protocol::Udp));
-    net.program_node("node-1", &after, &settings());
-    for (session, pod) in &mut tcp {
-        assert_eq!(goes_on(session).as_ref(), Some(&*pod), "TCP stays");
-    }
+    let (guest, mut udp) = flows_through(&mut net, &before, &after);
     for (session, _) in &mut udp {
         assert_eq!(goes_on(session).as_deref(), Some("here"), "UDP moves");
     }
@@ -107,13 +113,7 @@ fn a_dead_end_refuses_and_leaves_the_established_alone_as_planned() {
     }
     said(&effects, "10.96.0.1:80/UDP", "UDP clients are cut off at once");
 
-    net.program_node("node-1", &before, &settings());
-    let guest = net.pod("guest");
-    let (mut tcp, mut udp) = (flows(&guest, Protocol::Tcp), flows(&guest, Protocol::Udp));
-    net.program_node("node-1", &after, &settings());
-    for (session, pod) in &mut tcp {
-        assert_eq!(goes_on(session).as_ref(), Some(&*pod), "TCP stays");
-    }
+    let (guest, mut udp) = flows_through(&mut net, &before, &after);
     for (session, _) in &mut udp {
         assert_eq!(session.exchange(PATIENCE).unwrap(), Outcome::Refused, "UDP is cut off");
     }

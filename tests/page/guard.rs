@@ -48,6 +48,8 @@ fn only_who_asks_this_host_by_its_own_name_is_answered() {
         }
         let state = ask("GET /api/state/0/shop%2Fweb", "localhost").await.json();
         assert_eq!((&state["busy"], &state["agent"]["node"]), (&true.into(), &"node-1".into()));
+        let again = ask("GET /api/state/0/shop%2Fweb", "localhost").await.json();
+        assert_eq!(again["busy"], true, "the same once more");
         let long = ask(&format!("GET /api/state/0/{}", "x".repeat(1000)), "localhost").await;
         assert_eq!(long.code, 400);
         stop.cancel();

@@ -51,6 +51,7 @@ fn picture() -> Picture {
         matching: 1,
         total: 1,
         dead_ends: vec![DeadEndLine { service: text(), frontend, words: text(), count: 1 }],
+        ..Picture::default()
     }
 }
 

@@ -117,7 +117,7 @@ server, and what the container has no rights for. As YAML, by the names of the c
 - --config
 - {{ include "portolan.configFile" . }}
 - --node
-- $(NODE_NAME)
+- $(PORTOLAN_NODE)
 {{- if eq .Values.dns.mode "local" }}
 - --dns
 - local
@@ -128,12 +128,24 @@ server, and what the container has no rights for. As YAML, by the names of the c
 {{- end }}
 {{- end -}}
 
-{{- /* The environment of both containers. kube-proxy's ConfigMap stays as it is, so there the chart decides by environment. */ -}}
+{{- /*
+The environment of both containers. Where the configuration is and what the node's name is stand here too, so that what is run
+beside the agent with `kubectl exec` judges by the agent's settings. kube-proxy's ConfigMap stays as it is, so there the chart
+decides by environment.
+*/ -}}
 {{- define "portolan.env" -}}
-- name: NODE_NAME
+- name: PORTOLAN_CONFIG
+  value: {{ include "portolan.configFile" . }}
+- name: PORTOLAN_NODE
   valueFrom:
     fieldRef:
       fieldPath: spec.nodeName
+{{- if eq .Values.dns.mode "local" }}
+- name: PORTOLAN_COREFILE
+  value: /etc/coredns/Corefile
+- name: PORTOLAN_DNS_SERVICE
+  value: {{ .Values.dns.service }}
+{{- end }}
 - name: PORTOLAN_LOG
   value: {{ .Values.log | quote }}
 {{- if .Values.kubeProxy.configMap }}

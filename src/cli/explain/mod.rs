@@ -1,20 +1,32 @@
 //! `portolan explain`: why a Service works or does not.
 
+mod cluster;
 mod live;
 mod names;
 mod show;
 
-use std::process::ExitCode;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
-use clap::{Arg, Args, ValueEnum};
+use clap::{Arg, Args};
 use tracing::warn;
 
-use super::{NodeArgs, RunArgs, input, resolve, table};
+use super::{
+    NodeArgs, RunArgs, input,
+    resolve::{self, Format},
+    table,
+};
 use crate::{
     config::Config,
     explain::{self, Dialled, Question, Scene, Source, Verdict},
+    model::Node,
 };
+
+/// Where an agent serves its metrics if nobody chose.
+const AGENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,12 +35,15 @@ Examples:
   portolan explain 192.0.2.127:80 -f manifests/ --node node-1 --from 203.0.113.9
   portolan explain node-2:30080 -f manifests/ --node node-1                    from outside the cluster
   portolan explain shop/web:80 -f manifests/ --node node-1 --from host -o json
-  portolan explain shop/web:80 -f manifests/ --node node-1 --live              and is it so on this node?";
+  portolan explain shop/web:80 -f manifests/ --node node-1 --live              and is it so on this node?
+  portolan explain shop/web:80 --live                                          the same, of the API server's objects";
 
 /// Options of `portolan run` that are shown here; the others are taken, and not shown.
-const SHOWN: [&str; 15] = [
+const SHOWN: [&str; 17] = [
     "config",
     "manifests",
+    "apiserver",
+    "kubeconfig",
     "service_cidr",
     "load_balancer_pool",
     "state_dir",
@@ -56,9 +71,10 @@ const SHOWN: [&str; 15] = [
 /// another node decides - the client's own, or that whose node port is dialled - it is told what that one does.
 ///
 /// With --live, on the node itself and as root, what the kernel holds is compared with what the objects ask for, and all is
-/// looked at that may come between: nothing is changed.
+/// looked at that may come between: nothing is changed. Without manifests the objects are those of the API server, which is
+/// reached as `portolan run` reaches it.
 ///
-/// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or something could not be read.
+/// Exit code: 0 it works, perhaps with a but; 1 it does not; 2 the question is wrong, or nothing could be read.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, mut_args = shown)]
 pub struct ExplainArgs {
@@ -78,37 +94,25 @@ pub struct ExplainArgs {
     options: RunArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line a step, and the sentence
-    Text,
-    /// JSON
-    Json,
-}
-
 fn shown(arg: Arg) -> Arg {
     resolve::one_path(arg, &SHOWN, &["target", "from", "live", "output"])
 }
 
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (config, warnings) = args.options.with("dns", "central").config()?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
-    if config.input.manifests.is_empty() {
-        bail!("nothing to answer from: give manifests with -f");
-    }
-    let mut loaded =
-        input::load(&config.input, &config.node, input::Allocating::ReadOnly).context("nothing to answer from")?;
-    if args.live && loaded.world.node.interface_addresses.is_empty() {
+    let config = args.options.of_answers()?;
+    let mut scene = scene(args, &config)?;
+    check_node(args.options.names_node()?, &scene)?;
+    if args.live && scene.world.node.interface_addresses.is_empty() {
         // Node ports do not answer on all of them, and somebody may have dialled another. Who may not read them is told so
         // when the node is looked at.
-        loaded.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
+        scene.world.node.interface_addresses = input::interface_addresses().unwrap_or_default();
     }
-    let mut scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
     let mut question = Question { source: args.from.clone(), dialled: args.target.clone(), resolution: None };
     question.resolution = names::resolve(&question, &config, &scene.objects, args.live)?;
     let decides = explain::deciding_node(&question, &scene);
     let here = decides.is_none();
     if let Some(node) = decides {
+        question = question.from_afar(&scene);
         scene = on_node(&node, &config, scene)?;
     }
     let offline = || explain::explain(&question, &scene, None).map_err(anyhow::Error::msg);
@@ -128,11 +132,71 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(explanation.verdict == Verdict::Fails)))
 }
 
+/// The cluster: as manifests have it, or else the API server, as `portolan run` has it.
+fn scene(args: &ExplainArgs, config: &Config) -> anyhow::Result<Scene> {
+    let server = args.live || config.api.apiserver.is_some() || config.api.kubeconfig.is_some();
+    match (config.input.manifests.is_empty(), server) {
+        (true, true) => cluster::scene(config),
+        (true, false) => {
+            bail!(
+                "nothing to answer from: give manifests with -f, or have the API server asked: --live or --kubeconfig"
+            )
+        }
+        (false, _) => {
+            let addresses = |node: &Node| interface_addresses(node, args.live);
+            let loaded = input::load_with(&config.input, &config.node, input::Allocating::ReadOnly, addresses);
+            let loaded = loaded.context("nothing to answer from")?;
+            let unread: Vec<_> = loaded.notices.iter().filter(|notice| notice.object.is_none()).collect();
+            let nothing = !unread.is_empty() && loaded.objects.is_empty();
+            input::print_notices(unread);
+            if nothing {
+                bail!("nothing to answer from: no object of the manifests could be read");
+            }
+            let scene = Scene::new(loaded.world, loaded.settings, loaded.objects, loaded.notices, loaded.options);
+            Ok(scene.leaving_out(loaded.left_out))
+        }
+    }
+}
+
+/// The addresses of a node's interfaces. The machine that answers need not be that node: its own are taken only if it is,
+/// or where nobody says those of the node.
+fn interface_addresses(node: &Node, live: bool) -> anyhow::Result<Vec<IpAddr>> {
+    let own = input::interface_addresses().context("cannot list the addresses of the interfaces")?;
+    let is_it = live || node.addresses.is_empty() || node.addresses.iter().any(|address| own.contains(address));
+    Ok(if is_it { own } else { node.addresses.clone() })
+}
+
+/// The answer for a node that is none would be a wrong one. Manifests for any node may be asked on a machine that is none.
+fn check_node(given: bool, scene: &Scene) -> anyhow::Result<()> {
+    let own = &*scene.world.node.name;
+    let nodes: Vec<&str> = scene.node_names().collect();
+    if nodes.is_empty() || nodes.contains(&own) {
+        return Ok(());
+    }
+    let few = 10;
+    let more = nodes.len().saturating_sub(few);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let there = format!("there are {}{more}", nodes[..nodes.len().min(few)].join(", "));
+    if given {
+        bail!("--node: there is no node {own}; {there}");
+    }
+    let name = format!("this machine's name is {own}, and there is no such node; {there}: say which with --node");
+    if scene.api.is_some() {
+        bail!(name);
+    }
+    warn!("{name}");
+    Ok(())
+}
+
 /// The same cluster as another node has it. What that one was told on its command line is not known here; what this one
 /// was told of itself is not the other's.
 fn on_node(name: &str, config: &Config, scene: Scene) -> anyhow::Result<Scene> {
     let node = NodeArgs { node: Some(name.to_owned()), node_ip: Vec::new(), ..config.node.clone() };
-    let Scene { objects, notices, options, .. } = scene;
-    let (world, settings, _) = input::world(&objects, &config.input, &node, || Ok(Vec::new()))?;
-    Ok(Scene::new(world, settings, objects, notices, options))
+    let Scene { objects, notices, options, api, left_out, .. } = scene;
+    let (world, settings, _) = input::world(&objects, &config.input, &node, |node| Ok(node.addresses.clone()))?;
+    let scene = Scene::new(world, settings, objects, notices, options).leaving_out(left_out);
+    Ok(match api {
+        Some(lists) => scene.of_api(lists),
+        None => scene,
+    })
 }

@@ -52,6 +52,9 @@ pub fn resolve(
         None => (None, text),
         Some(Source::Host | Source::Address(_)) => (None, format!("{}.", text.trim_end_matches('.'))),
     };
+    // A node's name is known here, and nobody is asked for it.
+    let is_it = |node: &str| matches!(&question.dialled.host, Host::Name(name) if name == node);
+    let of_node = objects.iter().any(|o| matches!(&o.object, Object::Node(node) if is_it(&node.metadata.name)));
     let objects = files::of_completed(objects);
     let offline = Offline::new(&names, &objects);
     // Whether there is such a pod is asked elsewhere.
@@ -61,7 +64,7 @@ pub fn resolve(
     let walk = Walk::new(&asked, asker.address(), Some(&offline), None)?;
     let Some(result) = walk.tried.get(walk.result) else { return Ok(None) };
     let mut resolution = resolution(&walk, result, &domain);
-    if live && matches!(question.dialled.host, Host::Name(_)) {
+    if live && !of_node && matches!(question.dialled.host, Host::Name(_)) {
         let central = pod.then(|| dns_service(&objects, &config.dns.dns_service)).flatten();
         let silent = central.and_then(|server| all_dead(&[server], &resolution.name));
         match (&mut resolution.answer, silent) {

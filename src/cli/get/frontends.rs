@@ -6,10 +6,8 @@ use serde::Serialize;
 
 use super::{Line, Shape, count_or_dash};
 use crate::{
-    cli::{
-        look::{Needs, Seen, Selected, Side, View},
-        summary,
-    },
+    cli::look::{Needs, Seen, Selected, Side, View},
+    compile::FrontendKind,
     model::Family,
     tables::{DeadEnd, Policy},
 };
@@ -36,7 +34,8 @@ pub(super) struct FrontendLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoints_for_pods: Option<usize>,
     source_ranges: bool,
-    state: String,
+    /// `None` where nobody could look
+    state: Option<&'static str>,
     new_connections: Option<u64>,
     refused: Option<u64>,
     dropped: Option<u64>,
@@ -108,7 +107,7 @@ impl Line for FrontendLine {
         ];
         if shape.wide {
             let ranges = if self.source_ranges { "yes" } else { "no" };
-            cells.extend([ranges.to_owned(), count_or_dash(self.connections), self.state.clone()]);
+            cells.extend([ranges.to_owned(), count_or_dash(self.connections), self.state.unwrap_or("-").to_owned()]);
         }
         cells
     }
@@ -134,14 +133,14 @@ fn line(seen: &Seen<'_>, connections: Option<u64>, view: &View<'_>) -> Option<Fr
     let (all, local) = (side.all.len(), side.local.len());
     Some(FrontendLine {
         frontend: seen.frontend.to_string(),
-        kind: seen.kind.map_or("external", summary::kind).to_owned(),
+        kind: seen.kind.map_or("external", FrontendKind::name).to_owned(),
         service: port.service.to_string(),
         port: port.name.to_string(),
         policy: side.policy.map(|policy| policy_name(policy).to_owned()),
         endpoints: if external_local || side.policy == Some(Policy::InternalLocal) { local } else { all },
         endpoints_for_pods: external_local.then_some(all),
         source_ranges: side.guarded,
-        state: state(seen, view).to_owned(),
+        state: view.looked().then(|| state(seen, view)),
         new_connections: seen.counts.map(|counts| counts.new),
         refused: seen.counts.map(|counts| counts.refused),
         dropped: seen.counts.map(|counts| counts.dropped + counts.not_allowed),

@@ -3,18 +3,20 @@
 mod show;
 mod sides;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{Arg, Args, ValueEnum};
+use tracing::{info, warn};
 
-use super::{InputArgs, NodeArgs, input, node_name, table};
+use super::{ConfigFile, InputArgs, NodeArgs, node_name, table};
 use crate::{
-    kernel::{DataPlane, NetlinkDataPlane},
+    kernel::{DataPlane, NetlinkDataPlane, observe},
     model::{Family, Severity},
-    plan::{Impact, NewSide, OldSide, Plan, ProgramText, compare_node, name_changes},
+    observed::ProgramState,
+    plan::{Gathered, Impact, NewSide, OldSide, Plan, ProgramText, compare_node, name_changes},
     source::{allocations::AllocationStore, manifests::STDIN},
-    tables::Program,
+    tables::{Program, TABLE, TableState},
 };
 use sides::{Cluster, Given, Nodes};
 
@@ -40,7 +42,7 @@ Examples:
 ///
 /// Exit code: 0 nothing changes, or nothing that --fail-on asks for; 1 something does; 2 a side could not be read, or
 /// objects of NEW are refused (the plan is printed all the same).
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, mut_args = shown)]
 pub struct PlanArgs {
     /// What is there now: manifests, a ruleset, or `live`
@@ -58,6 +60,8 @@ pub struct PlanArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    #[command(flatten)]
+    config: ConfigFile,
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
@@ -92,6 +96,10 @@ fn shown(arg: Arg) -> Arg {
 }
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let (mut input, node) = args.config.below(&args.input, &args.node)?;
+    // The manifests of a file are those of the running process, and no side.
+    input.manifests.clone_from(&args.input.manifests);
+    let args = &PlanArgs { input, node, ..args.clone() };
     let paths = |one: &Option<PathBuf>, several: &[PathBuf]| one.iter().chain(several).cloned().collect::<Vec<_>>();
     let (old, new) = (paths(&args.old, &args.older), paths(&args.new, &args.input.manifests));
     let from_stdin = |paths: &[PathBuf]| paths.contains(&PathBuf::from(STDIN));
@@ -131,20 +139,26 @@ fn plan(args: &PlanArgs, old: &Side, new: &Side) -> anyhow::Result<Plan> {
     for cluster in [old, new].into_iter().filter_map(Given::cluster) {
         told.notices(&cluster.notices);
     }
-    let mut differences = Vec::new();
-    for name in &nodes.both {
-        let (new_side, programs) = new_side(args, new, name, &mut told)?;
-        let old_side = old_side(args, old, name, programs.as_deref(), &mut told)?;
-        differences.push((name.clone(), compare_node(old_side, new_side)));
+    let mut gathered = Gathered::default();
+    for alike in nodes.alike(args, old, new, &mut told)? {
+        let mut left = alike.as_slice();
+        while let Some(node) = left.first() {
+            let (new_side, programs) = new_side(args, new, &node.name, &mut told)?;
+            let old_side = old_side(args, old, &node.name, programs.as_deref(), &mut told)?;
+            let difference = compare_node(old_side, new_side);
+            let (same, others) = left.split_at(if difference.tells_of(node) { 1 } else { left.len() });
+            gathered.take(same.iter().map(|node| &*node.name), difference);
+            left = others;
+        }
     }
     let names = match (old.cluster(), new.cluster()) {
-        (Some(old), Some(new)) => name_changes(&old.names()?, &new.names()?),
+        (Some(old), Some(new)) => name_changes(&old.names(), &new.names()),
         _ => Default::default(),
     };
     let mut refused = new.cluster().map(|cluster| cluster.notices.clone()).unwrap_or_default();
     refused.retain(|notice| notice.severity == Severity::Refused);
     let kept = new.cluster().map(Cluster::refused_services).unwrap_or_default();
-    Ok(Plan::new(differences, (&nodes.joining, &nodes.leaving), names, &refused, &kept))
+    Ok(Plan::new(gathered, (&nodes.joining, &nodes.leaving), names, &refused, &kept))
 }
 
 /// The new side on a node, and its programs if it has any of this version.
@@ -201,37 +215,20 @@ fn old_side(
 }
 
 /// What the kernel holds. With the programs that it is to get, it is also asked whether somebody edited the same.
-fn live(programs: Option<&[Program]>) -> anyhow::Result<(crate::tables::TableState, ProgramText)> {
+fn live(programs: Option<&[Program]>) -> anyhow::Result<(TableState, ProgramText)> {
     let mut kernel = NetlinkDataPlane::open()?;
     let state = kernel.dump()?;
-    let current = |program: &Program| state.programs.get(&program.family) == Some(&program.fingerprint);
-    let damaged = match programs.filter(|programs| programs.iter().all(current)) {
-        Some(programs) => !state.strangers.is_empty() || !kernel.damaged_chains(programs)?.is_empty(),
-        None => false,
-    };
+    let found = programs.map(|programs| observe::programs(&mut kernel, programs, &state)).transpose()?;
+    if found.as_ref().is_some_and(|found| found.len() < Family::ALL.len()) {
+        warn!(
+            "whether somebody edited the chains of table {TABLE} was not compared, so the plan says nothing of that: it \
+             takes CAP_SYS_ADMIN; run it as root"
+        );
+    }
+    let damaged = found.iter().flat_map(BTreeMap::values).any(|state| matches!(state, ProgramState::Damaged(_)));
     let program = ProgramText::found(state.programs.clone(), damaged);
     if state.programs.is_empty() {
-        tracing::info!("this kernel holds no table {}: all is new", crate::tables::TABLE);
+        info!("this kernel holds no table {TABLE}: all is new");
     }
     Ok((state, program))
-}
-
-impl Cluster {
-    /// What a node makes of the objects.
-    fn view(&self, name: &str, args: &PlanArgs, told: &mut sides::Told) -> anyhow::Result<input::NodeView> {
-        let own = node_name(&args.node);
-        let view = input::node_view(name, &self.objects, &args.input.service_cidr, &args.node, |node| {
-            // Of another node nothing is known but what its object says.
-            if node.name.as_ref() == own || node.addresses.is_empty() {
-                return input::interface_addresses().context("cannot list the addresses of the interfaces");
-            }
-            Ok(node.addresses.clone())
-        })?;
-        told.warnings(&view.warnings);
-        told.notices(&view.notices);
-        if view.world.services.is_empty() && self.objects.is_empty() {
-            bail!("{} hold no object that Portolan reads; check the path", self.paths);
-        }
-        Ok(view)
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,13 +11,21 @@ use std::{
 use anyhow::{Context, bail};
 use tracing::warn;
 
-use super::super::{InputArgs, NodeArgs, dns::files, input};
+use super::{
+    super::{
+        InputArgs, NodeArgs,
+        dns::files,
+        input::{self, NodeView},
+        node_name,
+    },
+    PlanArgs,
+};
 use crate::{
-    config::dns::{KubernetesOptions, corefile},
+    config::dns::KubernetesOptions,
     controlplane::{self, Allocations},
-    model::{IpRange, Located, Notice, ServiceId, ingest},
+    model::{IpRange, Located, Node, Notice, ServiceId, World, ingest},
     objects::Object,
-    plan::{ServiceNames, names_by_service},
+    plan::{Alike, ServiceNames, names_by_service},
     source::manifests::{self, Manifests, STDIN},
     tables::{Listing, read_nft_json},
     zone::{Builder, State},
@@ -46,6 +55,10 @@ pub struct Cluster {
     given: Vec<Located>,
     /// Those that are valid, completed, and those that were made of them
     pub objects: Vec<Located>,
+    /// What they come to, but for the node
+    world: World,
+    /// Nodes, and what else their settings are made of
+    around: Vec<Located>,
     /// What is wrong with them
     pub notices: Vec<Notice>,
     /// Something could not be read
@@ -72,25 +85,24 @@ impl Given<(String, Manifests)> {
         if paths == [Path::new(LIVE)] && !Path::new(LIVE).exists() {
             return Ok(Given::Live);
         }
-        if let [only] = paths
-            && only == Path::new(STDIN)
-        {
-            let text = io::read_to_string(io::stdin()).context("cannot read standard input")?;
-            return Ok(match listing(only, &text)? {
-                Some(listing) => Given::Ruleset(Box::new(listing)),
-                None => Given::Objects((STDIN.to_owned(), manifests::read_text(only, &text))),
-            });
-        }
-        for path in paths.iter().filter(|path| path.is_file()) {
-            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let Some(listing) = listing(path, &String::from_utf8_lossy(&bytes))? else { continue };
+        let mut known = BTreeMap::new();
+        for path in paths.iter().filter(|path| !path.is_dir()) {
+            // Read once, to find out what it is and to use it: it may be a pipe.
+            if known.contains_key(path) {
+                continue;
+            }
+            let bytes = contents(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let Some(listing) = listing(path, &String::from_utf8_lossy(&bytes))? else {
+                known.insert(path.clone(), bytes);
+                continue;
+            };
             if paths.len() > 1 {
                 bail!("{} is a ruleset: it is a side by itself, and takes no other path beside it", path.display());
             }
             return Ok(Given::Ruleset(Box::new(listing)));
         }
         let said: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        Ok(Given::Objects((said.join(", "), manifests::read(paths)?)))
+        Ok(Given::Objects((said.join(", "), manifests::read_rest(paths, &known)?)))
     }
 
     /// Does the control plane's work on manifests. `allocations` are those of the side before, and then those of this
@@ -111,10 +123,23 @@ impl Given<(String, Manifests)> {
         let given = read.objects.clone();
         let completed = controlplane::complete(read.objects, &options, allocations);
         let objects = completed.objects.iter().map(|located| (&located.object, Some(&located.origin)));
-        let (_, of_model) = ingest::world(own_name, objects);
+        let (world, of_model) = ingest::world(own_name, objects);
         let notices = [read.notices, completed.notices, of_model].concat();
-        Given::Objects(Cluster { paths, given, objects: completed.objects, notices, incomplete: read.unreadable })
+        let objects = completed.objects;
+        let is_around = |located: &&Located| matches!(located.object, Object::Node(_) | Object::ServiceCidr(_));
+        let around = objects.iter().filter(is_around).cloned().collect();
+        Given::Objects(Cluster { paths, given, objects, world, around, notices, incomplete: read.unreadable })
     }
+}
+
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new(STDIN) {
+        io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = fs::read(path)?;
+    }
+    Ok(bytes)
 }
 
 /// The ruleset that a text is, if it is one; `path` is where it was read.
@@ -135,6 +160,64 @@ fn listing(path: &Path, text: &str) -> anyhow::Result<Option<Listing>> {
 }
 
 impl Cluster {
+    /// A node as the objects and the options have it, without Services.
+    ///
+    /// # Errors
+    ///
+    /// The addresses of this node's interfaces cannot be read, where they count.
+    pub fn node(&self, name: &str, args: &PlanArgs, told: &mut Told) -> anyhow::Result<NodeView> {
+        let own = node_name(&args.node);
+        let view = input::node_view(name, &self.around, &args.input.service_cidr, &args.node, |node| {
+            // Of another node nothing is known but what its object says.
+            if node.name.as_ref() == own || node.addresses.is_empty() {
+                return input::interface_addresses().context("cannot list the addresses of the interfaces");
+            }
+            Ok(node.addresses.clone())
+        })?;
+        told.warnings(&view.warnings);
+        told.notices(&view.notices);
+        Ok(view)
+    }
+
+    /// What a node makes of the objects.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cluster::node`]; there are no objects.
+    pub fn view(&self, name: &str, args: &PlanArgs, told: &mut Told) -> anyhow::Result<NodeView> {
+        if self.objects.is_empty() {
+            bail!("{} hold no object that Portolan reads; check the path", self.paths);
+        }
+        let mut view = self.node(name, args, told)?;
+        let World { node, service_networks, .. } = std::mem::replace(&mut view.world, self.world.clone());
+        (view.world.node, view.world.service_networks) = (node, service_networks);
+        Ok(view)
+    }
+
+    /// Nodes together for which the change to `new` is the same, as far as that can be told beforehand.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cluster::node`].
+    pub fn alike(
+        &self,
+        new: &Cluster,
+        names: &BTreeSet<String>,
+        args: &PlanArgs,
+        told: &mut Told,
+    ) -> anyhow::Result<Vec<Vec<Node>>> {
+        let alike = Alike::new(&self.world, &new.world);
+        let (mut together, mut apart): (BTreeMap<_, Vec<Node>>, _) = (BTreeMap::new(), Vec::new());
+        for name in names {
+            let (old, new) = (self.node(name, args, told)?, new.node(name, args, told)?);
+            match alike.face((&old.world.node, &old.settings), (&new.world.node, &new.settings)) {
+                Some(face) => together.entry(face).or_default().push(new.world.node),
+                None => apart.push(vec![new.world.node]),
+            }
+        }
+        Ok(together.into_values().chain(apart).collect())
+    }
+
     /// Services that are there and are refused.
     pub fn refused_services(&self) -> BTreeSet<ServiceId> {
         input::refused_services(&self.notices, &input::services(&self.objects))
@@ -149,23 +232,18 @@ impl Cluster {
         self.objects.iter().filter_map(name).collect()
     }
 
-    /// The names that DNS has for the Services.
-    ///
-    /// # Errors
-    ///
-    /// None: the cluster's domain is a good one.
-    pub fn names(&self) -> anyhow::Result<BTreeMap<ServiceId, ServiceNames>> {
+    /// The names that DNS has for the Services, without the cluster's domain.
+    pub fn names(&self) -> BTreeMap<ServiceId, ServiceNames> {
         let mut objects: BTreeMap<files::Key, Object> = BTreeMap::new();
         for located in &self.objects {
             objects.insert(files::key(&located.object), located.object.clone());
         }
         files::imply_namespaces(&self.given, &mut objects);
-        let zone = corefile::name("cluster.local").map_err(anyhow::Error::msg)?;
-        let mut builder = Builder::new(Arc::new(KubernetesOptions::new(vec![zone])));
+        let mut builder = Builder::new(Arc::new(KubernetesOptions::new(Vec::new())));
         for object in objects.values() {
             builder.put(object);
         }
-        Ok(names_by_service(&builder.publish(State::Synced, 1)))
+        names_by_service(&builder.publish(State::Synced, 1))
     }
 }
 
@@ -186,14 +264,14 @@ impl Nodes {
     ///
     /// Several nodes, and one side that can be of one only.
     pub fn of(old: &Given<Cluster>, new: &Given<Cluster>, node: &NodeArgs) -> anyhow::Result<Self> {
-        let one = || Self { both: [super::node_name(node)].into(), joining: BTreeSet::new(), leaving: BTreeSet::new() };
+        let one = || Self { both: [node_name(node)].into(), joining: BTreeSet::new(), leaving: BTreeSet::new() };
         if node.node.is_some() {
             return Ok(one());
         }
         let named = |side: &Given<Cluster>| side.cluster().map(Cluster::nodes).unwrap_or_default();
         let (before, after) = (named(old), named(new));
         if old.cluster().is_none() || new.cluster().is_none() {
-            let own = super::node_name(node);
+            let own = node_name(node);
             let others: BTreeSet<&String> = before.union(&after).collect();
             if matches!((old, new), (Given::Ruleset(_), _) | (_, Given::Ruleset(_)))
                 && !others.is_empty()
@@ -219,6 +297,29 @@ impl Nodes {
             joining: after.difference(&before).cloned().collect(),
             leaving: before.difference(&after).cloned().collect(),
         })
+    }
+}
+
+impl Nodes {
+    /// The nodes that are looked at, together as many as a change is the same for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cluster::node`].
+    pub fn alike(
+        &self,
+        args: &PlanArgs,
+        old: &Given<Cluster>,
+        new: &Given<Cluster>,
+        told: &mut Told,
+    ) -> anyhow::Result<Vec<Vec<Node>>> {
+        match (old, new) {
+            (Given::Objects(old), Given::Objects(new)) if self.both.len() > 1 => old.alike(new, &self.both, args, told),
+            _ => {
+                let named = |name: &String| vec![Node { name: name.as_str().into(), ..Node::default() }];
+                Ok(self.both.iter().map(named).collect())
+            }
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use std::{net::IpAddr, process::ExitCode, str::FromStr};
 use anyhow::{Context, bail};
 use clap::{Arg, Args, ValueEnum};
 use domain::base::iana::Rtype;
-use tracing::warn;
 
 use super::{RunArgs, dns::files, dns::settings::Settings, input, table};
 use crate::config::dns::{Name, corefile};
@@ -79,9 +78,10 @@ pub struct ResolveArgs {
     options: RunArgs,
 }
 
+/// How an answer is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// The way to the answer in sentences, and the answer as `dig` prints it
+pub(super) enum Format {
+    /// The way to the answer, step by step, and the answer
     Text,
     /// JSON
     Json,
@@ -105,8 +105,7 @@ fn rtype(text: &str) -> Result<Rtype, String> {
 }
 
 pub(super) fn run(args: &ResolveArgs) -> anyhow::Result<ExitCode> {
-    let (config, warnings) = args.options.with("dns", "central").config()?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let config = args.options.of_answers()?;
     let names = Settings::new(&config).peek()?;
     let manifests = (!config.input.manifests.is_empty()).then(|| files::read(&config.input)).transpose()?;
     if manifests.is_none() && !args.live {

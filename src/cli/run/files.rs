@@ -51,7 +51,7 @@ impl Inputs for ManifestFeed {
     }
 
     fn apply(&mut self, keeper: &mut impl Keeper, addresses: &[IpAddr]) -> anyhow::Result<Changed> {
-        let loaded = input::load_with(&self.input, &self.node, self.allocating, || Ok(addresses.to_vec()))
+        let loaded = input::load_with(&self.input, &self.node, self.allocating, |_| Ok(addresses.to_vec()))
             .inspect_err(|failure| self.status.source_failed(MANIFESTS, &format!("{failure:#}")))?;
         if loaded.incomplete {
             // What was read comes first, and what names no object is a file or a piece of one.

@@ -26,6 +26,8 @@ const KEPT: &str = "as it was: the object cannot be read or used";
 const MOST_DEAD_ENDS: usize = 100;
 /// Over this time rates are evened out, so that the picture does not flicker.
 const MEMORY: Duration = Duration::from_secs(4);
+/// Viewers who look for different things share a reading for so long.
+const FRESH: Duration = Duration::from_millis(500);
 /// After a longer break between two readings rates begin anew.
 const BREAK: Duration = Duration::from_secs(15);
 
@@ -45,6 +47,11 @@ struct Counter {
 }
 
 impl Rates {
+    /// Whether the counters are to be read again.
+    pub fn are_due(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now.duration_since(last) >= FRESH)
+    }
+
     /// Takes note of a reading of all counters.
     pub fn read(&mut self, counts: &[Count], now: Instant) {
         let passed = self.last.map(|last| now.duration_since(last)).filter(|passed| *passed < BREAK);
@@ -117,6 +124,7 @@ pub fn draw(keeper: &mut impl Keeper, rates: &Rates, find: &str) -> Picture {
         matching,
         total: services.len(),
         dead_ends: dead_ends(desired, rates, is_asked_for),
+        took: Duration::ZERO,
     }
 }
 
@@ -175,7 +183,7 @@ fn service(plan: &ServicePlan, rates: &Rates) -> ServicePicture {
             let words = summary::outcome(planned, port);
             FrontendPicture {
                 frontend: planned.frontend,
-                kind: summary::kind(planned.kind),
+                kind: planned.kind.name(),
                 port: port.id.name.to_string(),
                 words: if planned.dead_end.is_some() { with_reason(words, port) } else { words },
                 dead_end: planned.dead_end.is_some(),
@@ -329,6 +337,9 @@ mod tests {
         assert!((5.0..10.0).contains(&anew), "a counter that begins anew is no negative rate: {anew}");
         rates.read(&[count(1_000_000)], start + Duration::from_secs(600));
         assert_eq!(rates.of(frontend)[0], Counter { total: 1_000_000, rate: 0.0 }, "nobody looked for a while");
+        assert!(
+            !rates.are_due(start + Duration::from_millis(600_100)) && rates.are_due(start + Duration::from_secs(601))
+        );
         rates.read(&[], start + Duration::from_secs(601));
         assert!(rates.counters.is_empty());
     }

@@ -15,7 +15,8 @@ use crate::{
     compile::health_check_addresses,
     events::{Events, Reason},
     health::Health,
-    http::{Ask, HealthChecks},
+    http::{Ask, HealthChecks, Picture},
+    kernel::observe,
     metrics::{Metrics, RefreshRequests, Stage, SyncTimes},
     model::{Notice, Severity},
     reconcile::{Changed, Keeper, Observer, Pass},
@@ -99,13 +100,17 @@ impl Observer for Reporter {
 
     /// Draws a picture, or brings the metrics up to date that are read from the kernel and the tables.
     fn answer(&mut self, keeper: &mut impl Keeper) {
-        if let Some(ask) = self.asked.take() {
-            match keeper.counters() {
-                Ok(counts) => self.rates.read(&counts, Instant::now()),
-                Err(failure) => warn!("{failure}; the page shows the connections as they were"),
+        // A viewer who gave up waiting asks again.
+        if let Some(ask) = self.asked.take().filter(|ask| !ask.answer.is_closed()) {
+            let begun = Instant::now();
+            if self.rates.are_due(begun) {
+                match keeper.counters() {
+                    Ok(counts) => self.rates.read(&counts, Instant::now()),
+                    Err(failure) => warn!("{failure}; the page shows the connections as they were"),
+                }
             }
-            // A viewer who gave up waiting gets the next one.
-            let _ = ask.answer.send(picture::draw(keeper, &self.rates, &ask.find));
+            let picture = picture::draw(keeper, &self.rates, &ask.find);
+            let _ = ask.answer.send(Picture { took: begun.elapsed(), ..picture });
         }
         if self.asking.is_none() {
             return;
@@ -113,6 +118,10 @@ impl Observer for Reporter {
         self.read_counters(keeper);
         self.metrics.contents(keeper.contents());
         self.metrics.reports(keeper.desired().reports());
+        // Where the kernel tracks nothing there is nothing to tell.
+        if let Ok((entries, limit)) = observe::tracked() {
+            self.metrics.tracked(entries, limit);
+        }
         if let Some(asking) = self.asking.take() {
             // A scrape that gave up waiting gets the new values the next time.
             let _ = asking.send(());
@@ -195,6 +204,9 @@ impl Reporter {
         });
         let exists = |id: &_| desired.world().services.contains_key(id);
         self.status.passed(services.collect(), exists, pass.verified());
+        if !pass.unapplied {
+            self.status.recovered();
+        }
     }
 
     fn tell_load_balancers(&mut self, keeper: &mut impl Keeper) {

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{InputArgs, NodeArgs, table};
+use super::{ConfigFile, InputArgs, NodeArgs, table};
 use crate::{
     config::{format_duration, parse_duration},
     explain::{Dialled, Source},
@@ -36,7 +36,7 @@ Examples:
 /// How often it is looked whether a packet is gone; two looks without a word of it, and it is.
 const LOOK: Duration = Duration::from_millis(250);
 /// Options of the shared ones that are shown; the others are taken, and not shown.
-const SHOWN: [&str; 2] = ["manifests", "node"];
+const SHOWN: [&str; 3] = ["manifests", "node", "config"];
 
 /// Say what becomes of real packets on this node: which frontend, policy and endpoint, which rule drops them.
 ///
@@ -75,6 +75,8 @@ pub struct TraceArgs {
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
     #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     node: NodeArgs,
@@ -97,7 +99,8 @@ fn shown(arg: Arg) -> Arg {
 }
 
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let known = Known::read(&args.input, &args.node)?;
+    let (input, node) = args.config.below(&args.input, &args.node)?;
+    let known = Known::read(&input, &node)?;
     let Target { flows, owners } = target::find(&args.target, args.from.as_ref(), &known)?;
     let what = show::wanted(&args.target.to_string(), &flows, !args.all_packets);
     let mut question = Question { what, waited: format_duration(args.wait), first_only: !args.all_packets };

@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub use memory::{Allocations, Held};
+pub use networks::default_service_cidr;
 pub use pending::pending_reason;
 
 /// `namespace/name` of an object.
@@ -43,14 +44,14 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// Completes all Services. Those that cannot have what they ask for, or for which nothing is left, are taken out of
-/// `objects`. `existing` names all Services there are, also those refused before: what they held stays theirs.
+/// `objects` and returned. `existing` names all Services there are, also those refused before: what they held stays theirs.
 pub(super) fn allocate(
     objects: &mut Vec<Located>,
     existing: &BTreeSet<String>,
     options: &Options,
     allocations: &mut Allocations,
     notices: &mut Vec<Notice>,
-) {
+) -> Vec<Located> {
     if !options.incomplete {
         allocations.services.retain(|service, _| existing.contains(service));
     }
@@ -73,7 +74,7 @@ pub(super) fn allocate(
     }
     let refused = allocation.refused;
     let mut index = 0..;
-    objects.retain(|_| index.next().is_none_or(|i| !refused.contains(&i)));
+    objects.extract_if(.., |_| index.next().is_some_and(|i| refused.contains(&i))).collect()
 }
 
 /// The work on one set of objects.

@@ -10,6 +10,11 @@ use crate::{
 /// kubeadm's service network, used when nobody names one.
 const DEFAULT_SERVICE_CIDR: (&str, Family) = ("10.96.0.0/12", Family::V4);
 
+/// Where cluster IPs are allocated from if nobody names a service network.
+pub fn default_service_cidr() -> Option<IpNet> {
+    DEFAULT_SERVICE_CIDR.0.parse().ok()
+}
+
 /// Where everything is allocated from.
 pub(super) struct Networks {
     /// The service networks that were named, in order
@@ -28,7 +33,7 @@ impl Networks {
                 given.extend(cidr.spec.cidrs.iter().filter_map(|range| parse_range(range)));
             }
         }
-        let default = DEFAULT_SERVICE_CIDR.0.parse().ok().filter(|_| given.is_empty());
+        let default = default_service_cidr().filter(|_| given.is_empty());
         let of = |family: Family| {
             let nets = given.iter().copied().chain(default).filter(move |net| Family::of(net.addr()) == family);
             Pool::cluster_ips(nets)

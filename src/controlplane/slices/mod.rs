@@ -11,6 +11,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use pods::{has_ended, is_ready};
 pub use verdict::{PodVerdict, declared, is_selected, verdict};
 
 use self::{from_endpoints::mirror, from_pods::select, pods::Pods};

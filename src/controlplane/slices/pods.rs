@@ -54,12 +54,12 @@ impl<'a> Pods<'a> {
 }
 
 /// Whether the Pod has ended for good.
-pub(super) fn has_ended(pod: &Pod) -> bool {
+pub fn has_ended(pod: &Pod) -> bool {
     matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 
 /// Whether the Pod's condition says that it is ready. Without any conditions it is: nobody is there to set them.
-pub(super) fn is_ready(pod: &Pod) -> bool {
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = &pod.status.conditions;
     conditions.is_empty() || conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }

@@ -11,6 +11,9 @@ use crate::{
     observed::{Connection, Connections},
 };
 
+/// Less than this part of the table free is nearly full.
+const NEARLY: u64 = 100;
+
 pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
     match &sight.observed.connections {
         Ok(connections) => {
@@ -23,13 +26,19 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
 
 fn fullness(connections: &Connections, report: &mut Report) {
     let Connections { count, max, .. } = connections;
-    // The kernel makes room a few entries at a time.
-    if *max > 0 && *count >= max - max / 100 {
+    let remedy =
+        "raise net.netfilter.nf_conntrack_max (portolan run --conntrack-max-per-core), or find out who opens so many";
+    // It makes room only by giving up connections that nobody answered yet.
+    if *max > 0 && count >= max {
         let because = format!(
             "connection tracking is full, {count} entries of nf_conntrack_max {max}: the first packet of every new connection is dropped"
         );
-        let remedy = "raise net.netfilter.nf_conntrack_max (portolan run --conntrack-max-per-core), or find out who opens so many";
         report.breaks(Fault::new(Stage::Connection, Cause::ConnectionTableFull, because, remedy), Outcome::Dropped);
+    } else if *max > 0 && *count >= max - max / NEARLY {
+        let because = format!(
+            "connection tracking is nearly full, {count} entries of nf_conntrack_max {max}: once it is, the first packet of every new connection is dropped"
+        );
+        report.remark(Fault::new(Stage::Connection, Cause::ConnectionTableFull, because, remedy));
     } else {
         report.good(Stage::Connection, format!("connection tracking holds {count} of {max} entries"));
     }

@@ -1,16 +1,18 @@
 //! What was seen on the node, judged: the kernel's tables, the agent, tracked connections, routes, rules of others.
 
+mod affinity;
 mod connections;
+mod edited;
 mod node;
 mod rules;
 mod tables;
 
 use std::net::IpAddr;
 
-use super::{Mark, Scene, Stage, client::Client, report::Report};
+use super::{Mark, Outcome, Scene, Stage, client::Client, report::Report};
 use crate::{
     compile::ServicePlan,
-    model::{Family, Frontend, PortId, ServiceId},
+    model::{Family, Frontend, ServiceId},
     observed::Observed,
 };
 
@@ -23,6 +25,11 @@ pub(super) struct Sight<'a> {
 }
 
 impl Sight<'_> {
+    /// Whether nothing of ours is to translate the packet: it goes to a pod itself, or to somebody outside the cluster.
+    fn is_untranslated(&self, report: &Report) -> bool {
+        report.prediction.frontend.is_none() || (report.prediction.outcome == Outcome::Passed && !report.is_broken())
+    }
+
     fn family(&self) -> Family {
         self.frontend.family()
     }
@@ -33,14 +40,6 @@ impl Sight<'_> {
 
     fn plan(&self) -> Option<ServicePlan<'_>> {
         self.scene.plan(self.owner()?)
-    }
-
-    /// The service port that the frontend is one of.
-    fn port(&self) -> Option<PortId> {
-        let plan = self.plan()?;
-        let mut ports = plan.ports.iter();
-        let port = ports.find(|port| port.frontends.iter().any(|own| own.frontend == self.frontend))?;
-        Some(port.id.clone())
     }
 
     /// The client's address in the family of the packet.

@@ -4,16 +4,15 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Sight, unseen};
+use super::{Sight, affinity, edited, unseen};
 use crate::{
     explain::{
         Cause, Mark, Outcome, Stage,
-        client::Role,
         near::list,
         report::{Fault, Report},
     },
     model::{Family, IpRange, Target},
-    observed::{AgentReport, ProgramState, Programmed},
+    observed::{AgentReport, ProgramState, Programmed, Silence},
     tables::Difference,
 };
 
@@ -34,7 +33,7 @@ pub(super) fn judge(sight: &Sight<'_>, report: &mut Report) {
     agent(sight, behind, report);
     if let Ok(programmed) = &sight.observed.programmed {
         counters(sight, programmed, report);
-        remembered(sight, programmed, report);
+        affinity::judge(sight, programmed, report);
     }
 }
 
@@ -48,53 +47,42 @@ fn program(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> b
         None => report.step(
             Stage::Kernel,
             Mark::Unknown,
-            format!("whether somebody edited table {table} could not be found out"),
+            format!("whether somebody edited table {table} could not be found out: that takes CAP_SYS_ADMIN, which this process (or the container it is in) does not have"),
         ),
         Some(ProgramState::Missing) => {
             let because = format!("the table {table} is not in the kernel of {node}: no Service works here");
             let remedy = "start portolan run there (or portolan apply)";
-            report.breaks(Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy), Outcome::Passed);
+            absent(sight, Fault::new(Stage::Kernel, Cause::NotProgrammed, because, remedy), report);
+            return false;
+        }
+        Some(ProgramState::Dormant) => {
+            let because = format!(
+                "somebody switched off the table {table} in the kernel of {node} (flag dormant): no Service works here"
+            );
+            let remedy = "start portolan run there, which writes it anew (or portolan apply), and find out who did it";
+            absent(sight, Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy), report);
             return false;
         }
         Some(ProgramState::Other) => {
             let because =
                 format!("the program in table {table} is of another version of portolan, or of other settings");
-            let remedy = "restart portolan run with these settings; it replaces the program without a gap";
+            let remedy = "if portolan run has other settings than those given here, give the same (--config); else restart it: it \
+                          replaces the program without a gap";
             report.remark(Fault::new(Stage::Kernel, Cause::KernelDiffers, because, remedy));
         }
         Some(ProgramState::Damaged(things)) => {
-            let because = format!("somebody edited the table {table} in the kernel: {}", list(things));
-            let remedy = "start portolan run, which repairs it (or portolan apply), and find out who did it";
-            let fault = Fault::new(Stage::Kernel, Cause::ProgramEdited, because, remedy);
-            if things.iter().any(|thing| is_on_the_way(sight, thing)) {
-                report.breaks(fault, Outcome::Passed);
-            } else {
-                report.remark(fault);
-            }
+            edited::judge(sight, things, programmed.edited.get(&family), report);
         }
     }
     true
 }
 
-/// Whether a chain, as `ip chain internal`, is one that this packet meets. What is no chain of ours may be anything.
-fn is_on_the_way(sight: &Sight<'_>, thing: &str) -> bool {
-    let Some(chain) = thing.split(' ').skip_while(|word| *word != "chain").nth(1) else {
-        return thing.split(' ').count() <= 3;
-    };
-    let hook: &[&str] = match sight.client.role {
-        Role::Host => &["output", "filter-output"],
-        _ => &["prerouting", "filter-forward", "filter-input"],
-    };
-    let always = ["postrouting", "hide-source", "hide-marked", "check-destination", "refuse"];
-    let policy = sight.plan().and_then(|plan| {
-        let mut all = plan.ports.into_iter().flat_map(|port| port.frontends);
-        all.find(|own| own.frontend == sight.frontend).map(|own| own.policy.chain())
-    });
-    let plain = chain.trim_start_matches("guarded-").trim_start_matches("local-");
-    hook.contains(&chain)
-        || always.contains(&chain)
-        || policy == Some(plain)
-        || ["pick-", "sticky-"].iter().any(|prefix| plain.starts_with(prefix))
+/// No packet meets the program: neither is anything translated, nor refused.
+fn absent(sight: &Sight<'_>, fault: Fault, report: &mut Report) {
+    match sight.is_untranslated(report) {
+        true => report.remark(fault),
+        false => report.overrules(fault, Outcome::Passed),
+    }
 }
 
 /// The rows of the Service. Returns whether they lag behind what is wanted, and that was said.
@@ -116,7 +104,7 @@ fn rows(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) -> bool
         report.step(Stage::Kernel, Mark::Warning, fault.because);
         return true;
     }
-    match effect(sight, &differences, report) {
+    match effect(sight, programmed, &differences, report) {
         Some(outcome) => report.breaks(fault, outcome),
         None => report.remark(fault),
     }
@@ -139,7 +127,7 @@ fn concerns(sight: &Sight<'_>, difference: &Difference) -> bool {
 /// was right once.
 fn reason(sight: &Sight<'_>, all: &[Difference]) -> (Cause, String, String) {
     let node = &sight.scene.world.node.name;
-    let was_right = all.iter().any(|difference| !difference.missing && !is_bent(difference, all));
+    let was_right = all.iter().any(|d| !d.missing && !is_bent(d, all) && !is_added(d, all));
     let repair = "start portolan run on the node, which repairs it".to_owned();
     match &sight.observed.agent {
         Ok(AgentReport { refused: Some(refused), .. }) => {
@@ -151,8 +139,11 @@ fn reason(sight: &Sight<'_>, all: &[Difference]) -> (Cause, String, String) {
             let because = format!("the agent has not heard of its source of objects since {since} ({error}): ");
             (Cause::SourceStale, because, "mend the source: API server or manifests".to_owned())
         }
-        Err(_) if was_right => {
-            (Cause::AgentDead, format!("portolan run does not answer on {node}, and is behind: "), repair)
+        Err(Silence { gone: true, .. }) if was_right => {
+            (Cause::AgentDead, format!("portolan run does not run on {node}: "), repair)
+        }
+        Err(Silence { why, .. }) if was_right => {
+            (Cause::AgentDead, format!("portolan run is behind on {node}, if it runs at all ({why}): "), repair)
         }
         Err(_) => (Cause::KernelDiffers, String::new(), repair),
         Ok(_) => (
@@ -170,8 +161,23 @@ fn is_bent(difference: &Difference, all: &[Difference]) -> bool {
     missing.into_iter().any(|(_, wanted)| wanted.address == target.address && wanted.port != target.port)
 }
 
+/// A dead end beside the frontend: at no time were both wanted.
+fn is_added(difference: &Difference, all: &[Difference]) -> bool {
+    let is_end = |what: &str| what.starts_with("refusal") || what.starts_with("drop");
+    let instead = |other: &Difference| {
+        let there = !other.frontends.is_disjoint(&difference.frontends);
+        there && other.missing && (other.what.starts_with("frontend") || is_end(&other.what))
+    };
+    is_end(&difference.what) && !all.iter().any(instead)
+}
+
 /// What the differences do to this packet, if that is the end of its way. Sets who answers instead.
-fn effect(sight: &Sight<'_>, differences: &[&Difference], report: &mut Report) -> Option<Outcome> {
+fn effect(
+    sight: &Sight<'_>,
+    programmed: &Programmed,
+    differences: &[&Difference],
+    report: &mut Report,
+) -> Option<Outcome> {
     let missing = |prefix: &str| differences.iter().any(|d| d.missing && d.what.starts_with(prefix));
     let left = |prefix: &str| differences.iter().any(|d| !d.missing && d.what.starts_with(prefix));
     // A cluster IP is one of those where everything else is refused; of other addresses the kernel knows nothing.
@@ -190,7 +196,11 @@ fn effect(sight: &Sight<'_>, differences: &[&Difference], report: &mut Report) -
             nowhere
         });
     }
-    if missing("choice") && !left("choice") {
+    if missing("affinity look-up") && !left("affinity look-up") {
+        return Some(nowhere);
+    }
+    // With session affinity the choice is only for clients that are not remembered.
+    if missing("choice") && !left("choice") && !affinity::serves(sight, programmed, report) {
         return Some(nowhere);
     }
     let away = differences.iter().filter(|d| d.missing).filter_map(|d| d.what.strip_prefix("source range "));
@@ -248,10 +258,24 @@ fn contains(range: &str, address: IpAddr) -> bool {
 fn agent(sight: &Sight<'_>, behind: bool, report: &mut Report) {
     let node = &sight.scene.world.node.name;
     match &sight.observed.agent {
-        Err(why) if behind => report.step(Stage::Agent, Mark::Warning, format!("portolan run does not answer: {why}")),
-        Err(why) => {
-            let because = format!("portolan run does not answer on {node} ({why}), so nothing follows changes");
+        Err(Silence { why, .. }) if behind => {
+            report.step(Stage::Agent, Mark::Warning, format!("portolan run does not answer: {why}"));
+        }
+        Err(Silence { why, gone: true, .. }) => {
+            let because = format!(
+                "portolan run does not run on {node} (nobody listens for changes of its tables, and {why}), so nothing follows changes"
+            );
             report.remark(Fault::new(Stage::Agent, Cause::AgentDead, because, "start portolan run there"));
+        }
+        Err(Silence { why, mute: true, .. }) => {
+            let text = format!("portolan run was not heard: by these settings it serves no metrics ({why})");
+            report.step(Stage::Agent, Mark::Unknown, text);
+        }
+        Err(Silence { why, .. }) => {
+            let text = format!(
+                "portolan run was not heard ({why}): it may run, and serve its metrics elsewhere (--metrics-bind-address)"
+            );
+            report.note(Stage::Agent, text);
         }
         Ok(agent) => {
             if *agent.node != *sight.scene.world.node.name {
@@ -296,19 +320,4 @@ fn counters(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
         );
         report.note(Stage::Kernel, text);
     }
-}
-
-/// Session affinity that knows the client already.
-fn remembered(sight: &Sight<'_>, programmed: &Programmed, report: &mut Report) {
-    let (Some(client), Some(port)) = (sight.client_address(), sight.port()) else { return };
-    let known = programmed.remembered.iter().find(|known| {
-        known.client == client
-            && known.protocol == port.protocol
-            && *known.port_name == *port.name
-            && report.prediction.endpoints.contains(&known.target)
-    });
-    let Some(known) = known else { return };
-    let text = format!("the client is remembered: it goes to {} for another {} s", known.target, known.expires);
-    report.note(Stage::Affinity, text);
-    report.prediction.endpoints = [known.target].into();
 }

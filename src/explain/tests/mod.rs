@@ -1,4 +1,9 @@
+mod addresses;
+mod api;
+mod clients;
+mod endpoints;
 mod live;
+mod names;
 mod objects;
 mod parsing;
 
@@ -25,7 +30,12 @@ fn manifests(changes: &[(&str, &str)]) -> String {
 
 /// The cluster as a node has it.
 fn scene(text: &str, node: &str) -> Scene {
-    let options = Options { nodes: vec![node.to_owned()], ..networks(&["10.96.0.0/16"]) };
+    scene_with(text, node, &["10.96.0.0/16"])
+}
+
+/// The same with these service networks.
+fn scene_with(text: &str, node: &str, service_cidrs: &[&str]) -> Scene {
+    let options = Options { nodes: vec![node.to_owned()], ..networks(service_cidrs) };
     let completed = complete_text(text, &options, &mut Allocations::default());
     let objects = |objects: &[Located]| {
         let (mut world, _) =
@@ -36,7 +46,7 @@ fn scene(text: &str, node: &str) -> Scene {
     let world = objects(&completed.objects);
     let detector = PodDetector::SourceRanges(vec!["10.244.0.0/16".parse().unwrap()]);
     let settings = Settings { detector, masquerade_bit: 14, ..Settings::default() };
-    Scene::new(world, settings, completed.objects, completed.notices, options)
+    Scene::new(world, settings, completed.objects, completed.notices, options).leaving_out(completed.refused)
 }
 
 fn question(from: Option<&str>, target: &str) -> Question {
@@ -47,8 +57,11 @@ fn question(from: Option<&str>, target: &str) -> Question {
 /// Asks on the node that decides.
 fn ask(text: &str, from: Option<&str>, target: &str) -> Result<Explanation, String> {
     let question = question(from, target);
-    let decides = deciding_node(&question, &scene(text, "node-1")).unwrap_or("node-1".to_owned());
-    explain(&question, &scene(text, &decides), None)
+    let here = scene(text, "node-1");
+    match deciding_node(&question, &here) {
+        Some(node) => explain(&question.from_afar(&here), &scene(text, &node), None),
+        None => explain(&question, &here, None),
+    }
 }
 
 /// Asks for shop/web:80 as Pod shop/client, of a node where this was seen.

@@ -35,6 +35,12 @@ fn targets_are_told_apart() {
         "we b",
         "web:80\nx",
         "[::1]80",
+        "10.96.0.300:80",
+        "10.96.0.20/32:80",
+        "web_x.shop:80",
+        "web..shop:80",
+        ".web:80",
+        "-web:80",
     ] {
         assert!(Dialled::parse(bad).is_err(), "{bad:?}");
     }
@@ -47,6 +53,7 @@ fn sources_are_told_apart() {
     assert_eq!(Source::parse("client"), Ok(pod("default", "client")));
     assert_eq!(Source::parse("shop/client"), Ok(pod("shop", "client")));
     assert_eq!(Source::parse("[fd00::1]"), Ok(Source::Address("fd00::1".parse().unwrap())));
+    assert_eq!(Source::parse("::1"), Ok(Source::Host), "nobody else sends from there");
     for bad in ["", "/", "a/b/c", "a b", "a/"] {
         assert!(Source::parse(bad).is_err(), "{bad:?}");
     }
@@ -74,6 +81,12 @@ fn the_port_may_be_left_out_where_there_is_one() {
     assert!(super::ask(&two, None, "shop/web:b").unwrap().sentence.contains("port 81 of Service shop/web"));
 }
 
+#[test]
+fn a_port_s_name_is_no_part_of_an_address() {
+    let dialled = Dialled::parse("[fd00::1]:cafe").unwrap();
+    assert_eq!(dialled.to_string(), "[fd00::1]:cafe");
+}
+
 proptest! {
     #[test]
     fn no_text_breaks_it(target in "\\PC{0,40}", from in "\\PC{0,20}") {
@@ -91,6 +104,7 @@ proptest! {
 
 fn answer(target: &str, from: &str) {
     let (Ok(dialled), source) = (Dialled::parse(target), Source::parse(from).ok()) else { return };
+    assert_eq!(Dialled::parse(&dialled.to_string()).as_ref(), Ok(&dialled), "as it is shown");
     let question = Question { source, dialled, resolution: None };
     if let Ok(told) = explain(&question, &scene(BASE, "node-1"), None) {
         assert!(!told.sentence.contains('\n'));

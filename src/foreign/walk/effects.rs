@@ -1,13 +1,13 @@
 //! What rules change of a packet.
 
-use super::{Doubts, Here, Walk};
+use super::{Here, Place, Walk};
 use crate::{
     foreign::{
         Fate,
         expression::Expression,
         facts::{Fact, Moment, matches},
         statement::Translation,
-        value::{Bits, Truth},
+        value::{Bits, Doubts, Truth, both},
     },
     model::{Family, Target},
 };
@@ -18,9 +18,8 @@ impl<'a> Walk<'a> {
         &mut self,
         here: &mut Here<'_, 'a>,
         translation: &Translation,
-        words: &str,
+        place: Place<'_>,
         doubts: &Doubts,
-        own: &Doubts,
     ) -> Option<Truth> {
         let packet = here.moment.packet;
         let family = if packet.family == Family::V4 { 4 } else { 6 };
@@ -44,8 +43,8 @@ impl<'a> Walk<'a> {
             let port = translation.port.map_or(Some(packet.dialled.port), |port| u16::try_from(port).ok())?;
             Some(Target { address, port })
         });
-        let all: Doubts = doubts.iter().chain(own).cloned().chain(more).collect();
-        self.find(Fate::Translated, &all, words, to);
+        let all = both(doubts, &more);
+        self.find(Fate::Translated, &all, place, to);
         self.moved(&mut here.moment, all.is_empty());
         Some(looked_up)
     }
@@ -58,20 +57,19 @@ impl<'a> Walk<'a> {
     }
 
     /// A packet that is not tracked is not translated. That matters only if it should be.
-    pub(super) fn exempt(&mut self, moment: &mut Moment<'_>, doubts: &Doubts, words: &str) {
+    pub(super) fn exempt(&mut self, moment: &mut Moment<'_>, mut doubts: Doubts, place: Place<'_>) {
         let ahead = moment.tracked != Some(true);
         if !ahead || moment.exempt {
             return;
         }
         let certain = doubts.is_empty() && moment.tracked == Some(false);
-        let mut doubts = doubts.clone();
         if moment.tracked.is_none() {
             doubts.insert("whether the chain is asked before connection tracking".to_owned());
         }
         self.exempt = if certain { Some(true) } else { None };
         moment.exempt = certain;
         if moment.packet.dialled != moment.packet.destination {
-            self.find(Fate::Untracked, &doubts, words, None);
+            self.find(Fate::Untracked, &doubts, place, None);
             self.ended |= certain;
         }
         if !certain {

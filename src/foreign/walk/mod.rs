@@ -6,7 +6,7 @@
 mod effects;
 mod order;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, fmt};
 
 use effects::value_of;
 use order::{SOURCE_NAT, chains};
@@ -16,18 +16,12 @@ use super::{
     facts::{Moment, ORDER, View, matches},
     ruleset::{Base, Chain, Rule, Ruleset, Table},
     statement::{Statement, Verdict},
-    value::{Bits, Truth},
+    value::{Bits, Doubts, Truth, add, both},
 };
 use crate::model::Target;
 
 /// nft allows 16 levels of jumps.
 const DEEPEST: usize = 32;
-/// No sensible ruleset makes a packet meet as many rules.
-const MOST_RULES: usize = 1 << 20;
-
-/// What something depends on; nothing if it is certain.
-type Doubts = BTreeSet<String>;
-
 /// How a packet may come out of a chain, and what that depends on.
 #[derive(Default)]
 struct Exits {
@@ -47,7 +41,8 @@ enum Step {
 
 pub(super) struct Walk<'a> {
     rules: &'a Ruleset,
-    findings: Vec<Finding>,
+    /// What was found, with its place in the order
+    findings: BTreeMap<Finding, usize>,
     /// A process of this node sent the packet
     local: bool,
     /// What rules of others made of the mark, and the bits that they changed
@@ -57,23 +52,24 @@ pub(super) struct Walk<'a> {
     moved: bool,
     /// The way certainly ends in this base chain
     ended: bool,
-    asked: usize,
+    /// Rules that may still be asked
+    left: usize,
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(rules: &'a Ruleset, local: bool) -> Self {
+    pub fn new(rules: &'a Ruleset, local: bool, left: usize) -> Self {
         let connection_mark = Bits::exactly(0_u8);
         let mark = (Bits::exactly(0_u8), 0);
         Self {
             rules,
-            findings: Vec::new(),
+            findings: BTreeMap::new(),
             local,
             mark,
             connection_mark,
             exempt: Some(false),
             moved: false,
             ended: false,
-            asked: 0,
+            left,
         }
     }
 
@@ -99,8 +95,11 @@ impl<'a> Walk<'a> {
         true
     }
 
-    pub fn findings(self) -> Vec<Finding> {
-        self.findings
+    /// What was found, in order, and how many rules more might have been asked.
+    pub fn end(self) -> (Vec<Finding>, usize) {
+        let mut findings: Vec<(Finding, usize)> = self.findings.into_iter().collect();
+        findings.sort_unstable_by_key(|(_, place)| *place);
+        (findings.into_iter().map(|(finding, _)| finding).collect(), self.left)
     }
 
     /// False if the packet does not come out of the chain in any case.
@@ -120,7 +119,7 @@ impl<'a> Walk<'a> {
         {
             // Where nothing is accepted, all come to the end that are not stopped, by whatever way.
             let falls = if exits.accepts.is_some() { falls } else { &doubts };
-            self.find(Fate::Dropped, falls, &here.place(name, "policy drop"), None);
+            self.find(Fate::Dropped, falls, Place { table, chain: name, words: "policy drop" }, None);
         }
         let falls = exits.falls.is_some() && !base.drops;
         // A chain that may not be asked at all stops nobody for certain.
@@ -137,11 +136,13 @@ impl<'a> Walk<'a> {
     ) -> Exits {
         let mut exits = Exits::default();
         for rule in &chain.rules {
-            self.asked += 1;
-            if self.asked > MOST_RULES || depth > DEEPEST {
-                doubts.insert("more rules than were looked at".to_owned());
+            if self.left == 0 || depth > DEEPEST {
+                add(&mut doubts, ["more rules than were looked at".to_owned()]);
+                // One of them may accept the packet.
+                merge(&mut exits.accepts, doubts.clone());
                 break;
             }
+            self.left -= 1;
             if let Step::Gone = self.rule(here, name, rule, &mut doubts, &mut exits, depth) {
                 return exits;
             }
@@ -162,63 +163,64 @@ impl<'a> Walk<'a> {
     ) -> Step {
         // What it depends on whether the rule goes on to this statement
         let mut own = Doubts::new();
+        let place = Place { table: here.table, chain, words: &rule.words };
         for statement in &rule.statements {
-            let all: Doubts = doubts.union(&own).cloned().collect();
-            let words = here.place(chain, &rule.words);
+            let certain = doubts.is_empty() && own.is_empty();
             match statement {
                 Statement::Match(left, comparison, right) => match here.moment.compare(left, *comparison, right) {
                     Truth::Yes => {}
                     Truth::No => return Step::Next,
-                    Truth::Unknown(more) => own.extend(more),
+                    Truth::Unknown(more) => add(&mut own, more),
                 },
-                Statement::Perhaps(what) => drop(own.insert(what.clone())),
+                Statement::Perhaps(what) => add(&mut own, [what.clone()]),
                 Statement::SetMark(value) => {
                     let value = value_of(&here.moment, value);
                     let before = here.moment.mark;
-                    let after = if all.is_empty() { value } else { value.either(before) };
+                    let after = if certain { value } else { value.either(before) };
                     self.mark = (after, self.mark.1 | after.differs(before));
                     here.moment.mark = after;
                 }
                 Statement::SetConnectionMark(value) if here.moment.tracked != Some(false) => {
                     let value = value_of(&here.moment, value);
-                    let certain = all.is_empty() && here.moment.tracked.is_some();
+                    let certain = certain && here.moment.tracked.is_some();
                     self.connection_mark = if certain { value } else { value.either(self.connection_mark) };
                     here.moment.connection_mark = self.connection_mark;
                 }
                 Statement::SetConnectionMark(_) => {}
-                Statement::NoTrack => self.exempt(&mut here.moment, &all, &words),
+                Statement::NoTrack => self.exempt(&mut here.moment, both(doubts, &own), place),
                 Statement::Rewrite => {
-                    self.find(Fate::Translated, &all, &words, None);
-                    self.moved(&mut here.moment, all.is_empty());
+                    self.find(Fate::Translated, &both(doubts, &own), place, None);
+                    self.moved(&mut here.moment, certain);
                 }
                 Statement::TransparentProxy(what) => {
-                    own.insert(what.clone());
-                    let all = doubts.union(&own).cloned().collect();
-                    self.find(Fate::Translated, &all, &words, None);
+                    add(&mut own, [what.clone()]);
+                    self.find(Fate::Translated, &both(doubts, &own), place, None);
                 }
                 Statement::Verdict(verdict) => {
-                    return self.verdict(here, chain, verdict, &words, (doubts, own), exits, depth);
+                    return self.verdict(here, place, verdict, (doubts, own), exits, depth);
                 }
                 Statement::Reject => {
-                    self.find(Fate::Refused, &all, &words, None);
+                    self.find(Fate::Refused, &both(doubts, &own), place, None);
                     return if own.is_empty() { Step::Gone } else { Step::Next };
                 }
                 Statement::HandOver(what) => {
-                    let also = all.iter().cloned().chain([what.clone()]).collect();
-                    self.find(Fate::Dropped, &also, &words, None);
+                    let also = both(&Doubts::from([what.clone()]), &both(doubts, &own));
+                    self.find(Fate::Dropped, &also, place, None);
                     return accept(doubts, own, exits);
                 }
                 Statement::HideSource if here.base.nat => return accept(doubts, own, exits),
                 Statement::HideSource => {}
-                Statement::Translate(translation) => match self.translate(here, translation, &words, doubts, &own) {
-                    Some(Truth::Unknown(more)) => {
-                        own.extend(more);
-                        return accept(doubts, own, exits);
+                Statement::Translate(translation) => {
+                    match self.translate(here, translation, place, &both(doubts, &own)) {
+                        Some(Truth::Unknown(more)) => {
+                            add(&mut own, more);
+                            return accept(doubts, own, exits);
+                        }
+                        Some(Truth::Yes) => return accept(doubts, own, exits),
+                        Some(Truth::No) => return Step::Next,
+                        None => {}
                     }
-                    Some(Truth::Yes) => return accept(doubts, own, exits),
-                    Some(Truth::No) => return Step::Next,
-                    None => {}
-                },
+                }
                 Statement::VerdictMap(key, pairs) => {
                     let fact = here.moment.fact(key);
                     for (pattern, verdict) in pairs {
@@ -228,8 +230,8 @@ impl<'a> Walk<'a> {
                             Truth::Unknown(more) => more,
                         };
                         let sure = more.is_empty();
-                        let own = own.union(&more).cloned().collect();
-                        if let Step::Gone = self.verdict(here, chain, verdict, &words, (doubts, own), exits, depth) {
+                        let own = both(&own, &more);
+                        if let Step::Gone = self.verdict(here, place, verdict, (doubts, own), exits, depth) {
                             return Step::Gone;
                         }
                         if sure && *verdict != Verdict::Continue {
@@ -240,44 +242,42 @@ impl<'a> Walk<'a> {
                     if pairs.iter().all(|(_, verdict)| *verdict != Verdict::Continue) {
                         return Step::Next;
                     }
-                    own.insert("the verdict of a map".to_owned());
+                    add(&mut own, ["the verdict of a map".to_owned()]);
                 }
             }
         }
         Step::Next
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of it is the rule's")]
     fn verdict(
         &mut self,
         here: &mut Here<'_, 'a>,
-        chain: &str,
+        place: Place<'_>,
         verdict: &'a Verdict,
-        words: &str,
         (doubts, own): (&mut Doubts, Doubts),
         exits: &mut Exits,
         depth: usize,
     ) -> Step {
-        let all: Doubts = doubts.union(&own).cloned().collect();
         match verdict {
             Verdict::Continue => Step::Next,
             Verdict::Accept => accept(doubts, own, exits),
             Verdict::Drop => {
-                self.find(Fate::Dropped, &all, words, None);
+                self.find(Fate::Dropped, &both(doubts, &own), place, None);
                 if own.is_empty() { Step::Gone } else { Step::Next }
             }
             Verdict::Return => {
-                merge(&mut exits.falls, all);
+                merge(&mut exits.falls, both(doubts, &own));
                 leave(doubts, own)
             }
             Verdict::Jump(target) | Verdict::Goto(target) => {
                 let returns = matches!(verdict, Verdict::Jump(_));
-                let Some((name, to)) = here.table.chains.get_key_value(target).filter(|_| target != chain) else {
+                let Some((name, to)) = here.table.chains.get_key_value(target).filter(|_| target != place.chain) else {
                     // It was listed while somebody changed it.
-                    doubts.insert(format!("the chain {target}, which was not listed"));
+                    add(doubts, [format!("the chain {target}, which was not listed")]);
+                    merge(&mut exits.accepts, doubts.clone());
                     return Step::Next;
                 };
-                let inner = self.chain(here, name, to, all, depth + 1);
+                let inner = self.chain(here, name, to, both(doubts, &own), depth + 1);
                 let may_be_lost = inner.accepts.is_some() || (inner.falls.is_some() && !returns);
                 if let Some(accepts) = inner.accepts {
                     merge(&mut exits.accepts, accepts);
@@ -296,7 +296,7 @@ impl<'a> Walk<'a> {
                     }
                     None if own.is_empty() => Step::Gone,
                     _ => {
-                        doubts.extend(own.into_iter().filter(|_| may_be_lost));
+                        add(doubts, own.into_iter().filter(|_| may_be_lost));
                         Step::Next
                     }
                 }
@@ -304,12 +304,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn find(&mut self, fate: Fate, doubts: &Doubts, rule: &str, to: Option<Target>) {
+    fn find(&mut self, fate: Fate, doubts: &Doubts, place: Place<'_>, to: Option<Target>) {
         let depends_on = doubts.iter().cloned().collect();
-        let finding = Finding { fate, certain: doubts.is_empty(), rule: rule.to_owned(), depends_on, to };
-        if !self.findings.contains(&finding) {
-            self.findings.push(finding);
-        }
+        let finding = Finding { fate, certain: doubts.is_empty(), rule: place.to_string(), depends_on, to };
+        let next = self.findings.len();
+        self.findings.entry(finding).or_insert(next);
     }
 }
 
@@ -320,16 +319,23 @@ struct Here<'p, 'a> {
     base: Base,
 }
 
-impl Here<'_, '_> {
-    /// `inet firewall forward: tcp dport 8080 drop`
-    fn place(&self, chain: &str, words: &str) -> String {
-        format!("{} {} {chain}: {words}", self.table.family, self.table.name)
+/// A rule, as it is named: `inet firewall forward: tcp dport 8080 drop`
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    table: &'p Table,
+    chain: &'p str,
+    words: &'p str,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}: {}", self.table.family, self.table.name, self.chain, self.words)
     }
 }
 
 /// The packet leaves the base chain, if the rule matches.
 fn accept(doubts: &mut Doubts, own: Doubts, exits: &mut Exits) -> Step {
-    merge(&mut exits.accepts, doubts.union(&own).cloned().collect());
+    merge(&mut exits.accepts, both(doubts, &own));
     leave(doubts, own)
 }
 
@@ -338,7 +344,7 @@ fn leave(doubts: &mut Doubts, own: Doubts) -> Step {
     if own.is_empty() {
         return Step::Gone;
     }
-    doubts.extend(own);
+    add(doubts, own);
     Step::Next
 }
 
@@ -347,6 +353,6 @@ fn merge(exit: &mut Option<Doubts>, doubts: Doubts) {
     match exit {
         None => *exit = Some(doubts),
         Some(known) if known.is_empty() || doubts.is_empty() => known.clear(),
-        Some(known) => known.extend(doubts),
+        Some(known) => add(known, doubts),
     }
 }

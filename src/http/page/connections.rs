@@ -32,6 +32,11 @@ impl Connections {
         when.elapsed() >= pause
     }
 
+    /// Whether those to this frontend were counted.
+    pub fn are_known(&self, frontend: Frontend) -> bool {
+        self.error.is_none() && self.of.contains(&frontend)
+    }
+
     /// Reads them. To be called where it may take its time, in the network namespace that it is about.
     pub fn read(of: BTreeSet<Frontend>) -> Self {
         let begun = Instant::now();
@@ -40,6 +45,11 @@ impl Connections {
             Err(error) => (BTreeMap::new(), Some(error.to_string())),
         };
         Self { counts, error, of, read: Some((Instant::now(), begun.elapsed())) }
+    }
+
+    #[cfg(test)]
+    pub fn of(of: impl IntoIterator<Item = Frontend>, counts: BTreeMap<(Frontend, Target), u64>) -> Self {
+        Self { counts, of: of.into_iter().collect(), ..Self::default() }
     }
 }
 

@@ -85,7 +85,8 @@ fn is_loopback(host: &str) -> bool {
         return false;
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -94,12 +95,29 @@ mod tests {
 
     #[test]
     fn only_names_that_mean_this_host_are_answered() {
-        for own in ["localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:10245", "127.9.9.9", "[::1]", "[::1]:80"] {
+        for own in [
+            "localhost",
+            "LocalHost:8080",
+            "127.0.0.1",
+            "127.0.0.1:10245",
+            "127.9.9.9",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:80",
+        ] {
             assert!(is_loopback(own), "{own}");
         }
-        for other in
-            ["", "example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.nip.io", "0.0.0.0", "[::]", "::1x"]
-        {
+        for other in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "10.0.0.1",
+            "127.0.0.1.nip.io",
+            "0.0.0.0",
+            "[::]",
+            "::1x",
+            "[::ffff:192.0.2.1]",
+        ] {
             assert!(!is_loopback(other), "{other}");
         }
         assert!(!is_loopback("localhost@example.com"));

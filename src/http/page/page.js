@@ -228,7 +228,7 @@ function updatePicture() {
   keep(at("flows"), view.services, (service) => service.name, band, (group, service) => updateBand(group, service, tops.get(service.name)));
   set(at("flows"), { height: Math.max(top, 90), viewBox: `0 0 ${width()} ${Math.max(top, 90)}` });
   const shown = view.services.length;
-  say(at("count"), view.matching === 0 ? (view.total ? "No Service has this in its name." : "No Services yet.") :
+  say(at("count"), view.matching === 0 ? (view.total ? "No Service has this in its name." : view.busy ? "Not seen yet." : "No Services yet.") :
     shown < view.matching ? `The ${shown} busiest of ${view.matching} Services; Find shows others.` : plural(shown, "Service") + ".");
 }
 
@@ -308,7 +308,7 @@ function updateHealth() {
   if (agent.sourceStale) troubles.push(`The source of objects is silent for ${age(agent.sourceStale, now)}: ${agent.sourceError}. What is programmed stays.`);
   for (const [name, reason] of Object.entries(agent.refused)) troubles.push(`The kernel refuses ${name}: ${reason}. Its last good state stays.`);
   if (view.uncounted) troubles.push(`Connections cannot be counted: ${view.uncounted}.`);
-  if (view.busy) troubles.push("The agent is busy; the picture is a little older.");
+  if (view.busy) troubles.push("The agent is busy; the picture is older, or still to come.");
   complain(troubles.join(" "));
 }
 
@@ -356,7 +356,9 @@ function take(news) {
     return;
   }
   started = news.agent.started;
-  view = news;
+  // A busy agent may have no picture of what is looked for: what was seen last stays.
+  const last = news.busy && view ? { services: view.services, matching: view.matching, total: view.total, deadEnds: view.deadEnds } : {};
+  view = { ...news, ...last };
   changes = [...news.changes.filter((change) => change.number > since).reverse(), ...changes].slice(0, 200);
   if (changes.length) since = Math.max(since, changes[0].number);
   document.body.dataset.state = "live";

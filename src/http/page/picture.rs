@@ -1,7 +1,8 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use super::connections::Connections;
 use crate::model::{Frontend, Target};
 
 /// What the page shows of Services.
@@ -16,6 +17,9 @@ pub struct Picture {
     pub total: usize,
     /// Frontends without an endpoint, in words, of all Services asked for; not more than a page can show
     pub dead_ends: Vec<DeadEndLine>,
+    /// How long the loop worked on it
+    #[serde(skip)]
+    pub took: Duration,
 }
 
 /// A frontend that nobody answers at.
@@ -142,8 +146,9 @@ impl Picture {
         self.services.iter().flat_map(|service| &service.frontends).map(|frontend| frontend.frontend)
     }
 
-    /// Writes in how many connections each endpoint has. A frontend leads to the endpoints of its Service alone.
-    pub fn count(&mut self, connections: &BTreeMap<(Frontend, Target), u64>) {
+    /// Writes in how many connections each endpoint has. A frontend leads to the endpoints of its Service alone. Nobody
+    /// knows anything of Services whose frontends were not all counted.
+    pub(super) fn count(&mut self, connections: &Connections) {
         for service in &mut self.services {
             service.count(connections);
         }
@@ -151,17 +156,23 @@ impl Picture {
 }
 
 impl ServicePicture {
-    fn count(&mut self, connections: &BTreeMap<(Frontend, Target), u64>) {
+    fn count(&mut self, connections: &Connections) {
+        // This may be a picture that was counted before.
+        self.endpoints.retain(|endpoint| endpoint.state != State::Gone);
+        if !self.frontends.iter().all(|frontend| connections.are_known(frontend.frontend)) {
+            self.connections = None;
+            self.endpoints.iter_mut().for_each(|endpoint| endpoint.connections = None);
+            return;
+        }
         let mut counted: BTreeMap<(String, Target), u64> = BTreeMap::new();
         for frontend in self.frontends.iter().map(|frontend| frontend.frontend) {
             let lowest = Target { address: std::net::Ipv4Addr::UNSPECIFIED.into(), port: 0 };
-            let of_frontend = connections.range((frontend, lowest)..).take_while(|((other, _), _)| *other == frontend);
+            let of_frontend =
+                connections.counts.range((frontend, lowest)..).take_while(|((other, _), _)| *other == frontend);
             for ((_, target), count) in of_frontend {
                 *counted.entry((frontend.protocol.to_string(), *target)).or_default() += count;
             }
         }
-        // This may be a picture that was counted before.
-        self.endpoints.retain(|endpoint| endpoint.state != State::Gone);
         self.connections = Some(counted.values().sum());
         for endpoint in &mut self.endpoints {
             endpoint.connections = Some(counted.remove(&(endpoint.protocol.clone(), endpoint.target)).unwrap_or(0));
@@ -227,19 +238,26 @@ mod tests {
             endpoints: vec![endpoint(1), endpoint(2)],
             ..ServicePicture::default()
         };
-        let mut picture = Picture { services: vec![service(10), service(11)], ..Picture::default() };
-        picture.count(&BTreeMap::from([
+        let mut picture = Picture { services: vec![service(10), service(11), service(13)], ..Picture::default() };
+        let counts = BTreeMap::from([
             ((frontend(10), target(1)), 3),
             ((frontend(10), target(9)), 2),
             ((frontend(11), target(2)), 7),
             ((frontend(12), target(1)), 100),
-        ]));
-        let counts = |n: usize| -> Vec<_> {
+        ]);
+        picture.count(&Connections::of([frontend(10), frontend(11)], counts));
+        let lines = |picture: &Picture, n: usize| -> Vec<_> {
             picture.services[n].endpoints.iter().map(|e| (e.target, e.state, e.connections)).collect()
         };
+        let counts = |n| lines(&picture, n);
         let expected = [(target(1), State::Ready, Some(3)), (target(2), State::Ready, Some(0))];
         assert_eq!(counts(0), [&expected[..], &[(target(9), State::Gone, Some(2))]].concat());
         assert_eq!(picture.services[0].connections, Some(5));
         assert_eq!(picture.services[1].connections, Some(7));
+        let unknown = [(target(1), State::Ready, None), (target(2), State::Ready, None)];
+        assert_eq!((picture.services[2].connections, counts(2)), (None, unknown.to_vec()), "nobody counted");
+
+        picture.count(&Connections::default());
+        assert_eq!((picture.services[0].connections, lines(&picture, 0)), (None, unknown.to_vec()), "nor any more");
     }
 }

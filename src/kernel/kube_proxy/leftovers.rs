@@ -49,6 +49,14 @@ impl Leftovers {
         self.tables.is_empty() && self.chains.is_empty()
     }
 
+    /// What of it is of one family.
+    pub fn of(&self, family: Family) -> Leftovers {
+        let tables = self.tables.iter().filter(|own| **own == family).copied().collect();
+        let chains = self.chains.iter().filter(|((own, _), _)| *own == family);
+        let chains = chains.map(|(key, chains)| (key.clone(), chains.clone())).collect();
+        Leftovers { tables, chains, remarks: Vec::new() }
+    }
+
     pub(super) fn add_chains(&mut self, family: Family, table: &str, chains: BTreeSet<String>) {
         if !chains.is_empty() {
             self.chains.entry((family, table.to_owned())).or_default().extend(chains);

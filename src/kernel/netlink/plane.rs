@@ -14,7 +14,7 @@ use super::{
     remembered,
     socket::NetfilterSocket,
     state, strangers,
-    uapi::NFT_TABLE_F_PERSIST,
+    uapi::{NFT_TABLE_F_DORMANT, NFT_TABLE_F_PERSIST},
 };
 use crate::{
     compile::ServingTargets,
@@ -79,6 +79,15 @@ impl NetlinkDataPlane {
     /// Those of reading the tables, and of running `nft`.
     pub fn damaged_chains_unseen(&mut self, programs: &[Program]) -> Result<Option<Vec<String>>, KernelError> {
         self.known.edited_unseen(&mut self.socket, &self.table, programs)
+    }
+
+    /// The families whose table has the flag `dormant`: no packet meets it.
+    ///
+    /// # Errors
+    /// Those of reading the tables.
+    pub fn dormant(&mut self) -> Result<BTreeSet<Family>, KernelError> {
+        let headers = self.reader().headers()?.into_iter();
+        Ok(headers.filter(|(_, header)| header.flags & NFT_TABLE_F_DORMANT != 0).map(|(family, _)| family).collect())
     }
 
     /// The packets that counters in the rules of these chains counted, by the chain's name.

@@ -27,7 +27,16 @@ pub fn connections(frontends: &BTreeSet<Frontend>) -> Seen<Connections> {
     // The table changes while it is read: an entry may come twice.
     entries.sort_unstable();
     entries.dedup();
-    Ok(Connections { entries, count: parameter("nf_conntrack_count")?, max: parameter("nf_conntrack_max")? })
+    let (count, max) = tracked()?;
+    Ok(Connections { entries, count, max })
+}
+
+/// How many entries connection tracking has, and how many it may have, in the calling thread's network namespace.
+///
+/// # Errors
+/// The kernel does not track connections.
+pub fn tracked() -> Seen<(u64, u64)> {
+    Ok((parameter("nf_conntrack_count")?, parameter("nf_conntrack_max")?))
 }
 
 fn connection(flow: &Flow) -> Option<Connection> {

@@ -5,7 +5,7 @@ mod connections;
 mod programmed;
 mod surroundings;
 
-pub use agent::agent;
-pub use connections::connections;
+pub use agent::{agent, nobody_follows_changes};
+pub use connections::{connections, tracked};
 pub use programmed::{counters, programmed, programs, remembered, turned_away};
-pub use surroundings::surroundings;
+pub use surroundings::{own_table, surroundings};

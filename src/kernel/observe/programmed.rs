@@ -5,7 +5,7 @@ use crate::{
     kernel::{DataPlane, KernelError, NetlinkDataPlane},
     model::{Family, Frontend, PortId, Settings},
     observed::{Counters, ListName, ProgramState, Programmed, RememberedClient, Seen},
-    tables::{AffinityGroup, Contents, Owner, Policy, Program, Rows, TableState, differences, guard_prefix},
+    tables::{AffinityGroup, Contents, Owner, Policy, Program, Rows, TABLE, TableState, differences, guard_prefix},
 };
 
 /// Compares our tables with what this version would write: the program for these settings, the Service's rows for this
@@ -41,7 +41,8 @@ fn compare(
         differing.extend(differences(&held, &wanted));
         remembered = self::remembered(kernel, &held.groups)?.into_iter().map(|(_, client)| client).collect();
     }
-    Ok(Programmed { programs, differences: differing, counters: counters(kernel)?, remembered })
+    let counters = counters(kernel)?;
+    Ok(Programmed { programs, differences: differing, counters, edited: BTreeMap::new(), remembered })
 }
 
 /// Compares the programs in our tables, as `state` was just read from them, with these. A family whose chains cannot be
@@ -62,8 +63,9 @@ pub fn programs(
             None => drop(found.insert(program.family, ProgramState::Missing)),
             // Somebody made it dormant, or wrote a table of this name himself.
             Some(fingerprint) if fingerprint.is_empty() => {
-                let table = format!("{} table dormant", program.family.nft());
-                found.insert(program.family, ProgramState::Damaged(vec![table]));
+                let strange = || ProgramState::Damaged(vec![format!("{} table {TABLE}", program.family.nft())]);
+                let dormant = kernel.dormant()?.contains(&program.family);
+                found.insert(program.family, if dormant { ProgramState::Dormant } else { strange() });
             }
             Some(fingerprint) if *fingerprint != program.fingerprint => {
                 found.insert(program.family, ProgramState::Other);

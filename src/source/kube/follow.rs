@@ -229,14 +229,14 @@ impl Follower {
             unreadable => {
                 self.known.see_nameless();
                 let reason = unreadable.err().unwrap_or(WireError::new("it has no name"));
-                self.tell(undecodable(kind, &Identity::default(), &reason)).await?;
+                self.tell(told_undecodable(kind, &Identity::default(), &reason)).await?;
                 return Ok(None);
             }
         };
         if self.known.see(&identity) {
             let change = match decode::object(kind, object) {
                 Ok(object) => Change::Put(Box::new(object)),
-                Err(error) => undecodable(kind, &identity, &error),
+                Err(error) => told_undecodable(kind, &identity, &error),
             };
             self.node_missing = false;
             self.tell(change).await?;
@@ -245,11 +245,17 @@ impl Follower {
     }
 }
 
-fn undecodable(kind: Kind, identity: &Identity, error: &WireError) -> Change {
+fn told_undecodable(kind: Kind, identity: &Identity, error: &WireError) -> Change {
+    let (object, reason) = undecodable(kind, identity, error);
+    Change::Undecodable { object, reason }
+}
+
+/// An object that cannot be read, and what is wrong with it.
+pub fn undecodable(kind: Kind, identity: &Identity, error: &WireError) -> (ObjectRef, String) {
     let object = ObjectRef {
         kind: kind.name().into(),
         namespace: identity.namespace.as_str().into(),
         name: identity.name.as_str().into(),
     };
-    Change::Undecodable { object, reason: error.to_string() }
+    (object, error.to_string())
 }

@@ -13,6 +13,7 @@ mod follow;
 mod frames;
 mod kind;
 mod known;
+mod listing;
 mod request;
 mod wire;
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use connect::{ApiAddress, ApiServer, KubeError, connect};
 pub use kind::Kind;
+pub use listing::{Listed, Unlisted, list};
 
 use crate::objects::{Object, ObjectRef};
 

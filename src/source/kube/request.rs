@@ -26,6 +26,7 @@ const ERROR_TEXT: usize = 64 << 10;
 pub struct Requests {
     pub server: ApiServer,
     pub kind: Kind,
+    /// The only Node that is asked for; empty: all
     pub node_name: String,
     pub timing: Timing,
 }
@@ -65,7 +66,9 @@ impl Requests {
 
     async fn get(&self, query: &str, accept: &str) -> Result<Body, Failure> {
         let selector = match self.kind {
-            Kind::Node => format!("&fieldSelector={}", escaped(&format!("metadata.name={}", self.node_name))),
+            Kind::Node if !self.node_name.is_empty() => {
+                format!("&fieldSelector={}", escaped(&format!("metadata.name={}", self.node_name)))
+            }
             _ => String::new(),
         };
         let request = Request::get(format!("{}?{query}{selector}", self.kind.path()))

@@ -121,7 +121,26 @@ fn range(value: &Value) -> Option<IpRange> {
         return IpNet::new(address(prefix.get("addr")?)?, length).ok().map(IpRange::from);
     }
     match value.get("range")?.as_array()?.as_slice() {
-        [first, last] => Some(IpRange { first: address(first)?, last: address(last)? }),
+        [first, last] => {
+            let (first, last) = (address(first)?, address(last)?);
+            (first.is_ipv4() == last.is_ipv4() && first <= last).then_some(IpRange { first, last })
+        }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_range_goes_from_one_address_to_a_later_one_of_the_same_family() {
+        let read = |first: &str, last: &str| range(&json!({ "range": [first, last] })).map(|range| range.to_string());
+        assert_eq!(read("10.0.0.3", "10.0.0.9").as_deref(), Some("10.0.0.3-10.0.0.9"));
+        assert_eq!(read("10.0.0.9", "10.0.0.3"), None);
+        assert_eq!(read("10.0.0.1", "fd00::1"), None);
+        assert_eq!(read("fd00::2", "fd00::1"), None);
     }
 }

@@ -11,6 +11,8 @@ use crate::{
         netlink::{dump::Reader, socket::NetfilterSocket, wire::family_name},
         nft,
     },
+    model::Family,
+    observed::Seen,
     tables::{DNS_TABLE, TABLE, standby},
     traced::TABLE_PREFIX,
 };
@@ -35,6 +37,11 @@ pub(super) fn read(own_addresses: BTreeSet<IpAddr>, unread: &mut Vec<String>) ->
         }
     };
     for (family, name) in names {
+        if family == "netdev" {
+            let name = name.escape_debug();
+            unread.push(format!("table netdev {name} was not looked at: it sees packets at an interface"));
+            continue;
+        }
         let attempt = format!("reading table {family} {}", name.escape_debug());
         // Names can be anything; one that nft would not take for a name is not given to it (see `kernel::nft`).
         let list = |form| nft::list(&[form], &["list", "table", family, &name], until, &attempt);
@@ -51,11 +58,26 @@ pub(super) fn read(own_addresses: BTreeSet<IpAddr>, unread: &mut Vec<String>) ->
     ruleset
 }
 
+/// Reads our own table of a family as if it were somebody else's. Of a large cluster that takes seconds.
+///
+/// # Errors
+/// Those of nft, in words.
+pub fn own_table(family: Family, own_addresses: BTreeSet<IpAddr>) -> Seen<Ruleset> {
+    let until = Instant::now() + PATIENCE;
+    let family = family.nft();
+    let attempt = format!("reading table {family} {TABLE}");
+    let list = |form| nft::list(&[form], &["list", "table", family, TABLE], until, &attempt);
+    let list = |form| list(form).map_err(|error| error.to_string());
+    let mut ruleset = Ruleset::new(own_addresses);
+    ruleset.add(&list("-j")?, &list("-a")?)?;
+    Ok(ruleset)
+}
+
 /// Family and name of each table that concerns us and is not ours. From the kernel itself: nft cannot list any if one has a
 /// name that is not UTF-8.
 fn names() -> Result<Vec<(&'static str, String)>, KernelError> {
     let mut socket = NetfilterSocket::open()?;
     let all = Reader { socket: &mut socket, table: TABLE }.every_table()?;
     let all = all.into_iter().map(|(family, name)| (family_name(family), String::from_utf8_lossy(&name).into_owned()));
-    Ok(all.filter(|(family, name)| ["ip", "ip6", "inet"].contains(family) && !is_ours(name)).collect())
+    Ok(all.filter(|(family, name)| ["ip", "ip6", "inet", "netdev"].contains(family) && !is_ours(name)).collect())
 }

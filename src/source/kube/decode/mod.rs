@@ -31,6 +31,14 @@ pub fn object(kind: Kind, bytes: &[u8]) -> Result<Object, WireError> {
     })
 }
 
+/// Reads one object of a kind with everything that is of interest to somebody: of a Pod its spec and conditions, too.
+pub fn whole(kind: Kind, bytes: &[u8]) -> Result<Object, WireError> {
+    match kind {
+        Kind::Pod => Ok(Object::Pod(pod::whole_pod(bytes)?)),
+        _ => object(kind, bytes),
+    }
+}
+
 /// Reads what identifies an object, even if the rest of it makes no sense.
 pub fn identity(bytes: &[u8]) -> Result<Identity, WireError> {
     meta::identity(bytes)
