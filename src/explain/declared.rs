@@ -34,6 +34,9 @@ pub(super) fn say(way: &Way<'_>, raw: &Service, port: &ServicePort, report: &mut
     };
     let sure = |(pod, _): &(&Pod, String)| !declared(port, pod).is_empty() && !all_ports(pod).all(is_aside);
     let sure = astray.len() == endpoints.len() && astray.iter().all(sure);
+    // Many who serve UDP and TCP on one port declare it for one of them.
+    let other_protocol =
+        astray.iter().any(|(pod, _)| all_ports(pod).any(|own| own.container_port == i32::from(number)));
     let fault = Fault::new(
         Stage::Endpoint,
         Cause::TargetPortNotDeclared,
@@ -45,13 +48,14 @@ pub(super) fn say(way: &Way<'_>, raw: &Service, port: &ServicePort, report: &mut
             pod.metadata.namespace(),
             pod.metadata.name,
             way.port.id.protocol,
-            if sure { "probably" } else { "perhaps" }
+            if sure && !other_protocol { "probably" } else { "perhaps" }
         ),
         "correct spec.ports[].targetPort, or declare the port if a process does listen on it",
     );
-    match sure {
-        true => report.breaks(fault, Outcome::Refused),
-        false => report.remark(fault),
+    match (sure, other_protocol) {
+        (_, true) => report.note(Stage::Endpoint, fault.because),
+        (true, false) => report.breaks(fault, Outcome::Refused),
+        (false, false) => report.remark(fault),
     }
 }
 

@@ -12,7 +12,6 @@ mod headless;
 mod hostname;
 mod name;
 mod near;
-mod nobody;
 mod others;
 mod question;
 mod report;
@@ -21,6 +20,7 @@ mod seen;
 mod serve;
 mod service;
 mod slices;
+mod stray;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -7,7 +7,6 @@ use super::{
     client::Client,
     name,
     near::list,
-    nobody,
     report::{Fault, Report},
     scene, seen, service,
 };
@@ -97,7 +96,7 @@ fn client(question: &Question, scene: &Scene) -> Result<Client, String> {
     // Cluster IPs are for pods; everything else that an address can be is for others.
     let for_pods = |address: &IpAddr| {
         let of_service = scene.world.services.values().any(|service| service.cluster_ips.contains(address));
-        of_service || scene.pod_name_at(*address).is_some() || nobody::service_network(*address, scene).is_some()
+        of_service || scene.pod_name_at(*address).is_some() || address::service_network(*address, scene).is_some()
     };
     let outside = match &question.dialled.host {
         Host::Address(address) if crate::model::is_loopback(*address) => return Client::new(&Source::Host, scene),

@@ -64,7 +64,7 @@ fn pods() -> Vec<Situation> {
         Situation::new("pods: one not ready, the other without the port", {
             base().change("pod shop/web-1", READY, NOT_READY).change("pod shop/web-2", "name: http", "name: htttp")
         })
-        .fails("target-port-name", &["web-2", "htttp"]),
+        .fails("not-ready", &["web-1", "web-2", "htttp"]),
         Situation::new("pods: leaving, and no longer serving", terminating().pods(READY, NOT_READY))
             .fails("terminating", &["web-1"]),
         Situation::new("pods: leaving, and still serving", terminating()).works_but("last-resort", &["web-1"]),

@@ -2,7 +2,7 @@
 
 use crate::{
     caller::{CLIENT, Caller, OUTSIDE},
-    manifests::{Manifests, load_balancer},
+    manifests::{Manifests, base, load_balancer},
     situation::Situation,
 };
 
@@ -17,6 +17,14 @@ pub fn situations() -> Vec<Situation> {
     let at = |name, list: &str| Situation::new(name, ranges(list)).asks("192.0.2.127:80", "192.0.2.127:80/TCP");
     let at_v6 = |name, list: &str| Situation::new(name, ranges(list)).asks("[fd00:2::127]:80", "[fd00:2::127]:80/TCP");
     vec![
+        // Told so, because few are: no router of the world has a way to cluster IPs.
+        Situation::new("somebody outside, whom a route led here", base())
+            .from(OUTSIDE)
+            .works_but("cluster-only", &["10.96.0.1"]),
+        at("source ranges: nobody says who asks", "192.168.49.0/24")
+            .unsaid()
+            .from(OUTSIDE)
+            .works_but(CAUSE, &["192.168.49.0/24"]),
         at("source ranges: without the client", "203.0.113.0/24")
             .from(OUTSIDE)
             .fails(CAUSE, &["192.168.49.100", "203.0.113.0/24"]),

@@ -26,8 +26,6 @@ fn cluster_ips() -> Vec<Situation> {
         web("a pod of the other node").from(CLIENT_2),
         web("a pod of another namespace").from(Caller::Pod("other/visitor", 1)),
         web("the host").from(Caller::Host(1)),
-        // Told so, because few are: no router of the world has a way to cluster IPs.
-        web("somebody outside, whom a route led here").from(OUTSIDE).works_but("cluster-only", &["10.96.0.1"]),
         web("over IPv6").asks("[fd00:96::1]:80", "[fd00:96::1]:80/TCP"),
         web("by address").asks("10.96.0.1:80", "10.96.0.1:80/TCP"),
         web("with every client hidden").flags(&["--masquerade-all"]),

@@ -158,13 +158,12 @@ fn scene(args: &ExplainArgs, config: &Config) -> anyhow::Result<Scene> {
     }
 }
 
-/// The addresses of a node's interfaces. The machine that answers need not be that node: its own are taken only where
-/// nobody says those of the node.
+/// The addresses of a node's interfaces. The machine that answers need not be that node: its own are taken only if it is,
+/// or where nobody says those of the node.
 fn interface_addresses(node: &Node, live: bool) -> anyhow::Result<Vec<IpAddr>> {
-    if !live && !node.addresses.is_empty() {
-        return Ok(node.addresses.clone());
-    }
-    input::interface_addresses().context("cannot list the addresses of the interfaces")
+    let own = input::interface_addresses().context("cannot list the addresses of the interfaces")?;
+    let is_it = live || node.addresses.is_empty() || node.addresses.iter().any(|address| own.contains(address));
+    Ok(if is_it { own } else { node.addresses.clone() })
 }
 
 /// The answer for a node that is none would be a wrong one. Manifests for any node may be asked on a machine that is none.

@@ -161,19 +161,14 @@ fn is_bent(difference: &Difference, all: &[Difference]) -> bool {
     missing.into_iter().any(|(_, wanted)| wanted.address == target.address && wanted.port != target.port)
 }
 
-/// A dead end beside the frontend, or an endpoint beyond those that are chosen among: at no time were both wanted.
+/// A dead end beside the frontend: at no time were both wanted.
 fn is_added(difference: &Difference, all: &[Difference]) -> bool {
-    let changed = |prefix: &str| {
-        let mut others = all.iter().filter(|other| !other.frontends.is_disjoint(&difference.frontends));
-        others.any(|other| other.what.starts_with(prefix) && other.missing)
+    let is_end = |what: &str| what.starts_with("refusal") || what.starts_with("drop");
+    let instead = |other: &Difference| {
+        let there = !other.frontends.is_disjoint(&difference.frontends);
+        there && other.missing && (other.what.starts_with("frontend") || is_end(&other.what))
     };
-    match difference.what.as_str() {
-        what if what.starts_with("refusal") || what.starts_with("drop") => {
-            !["frontend", "refusal", "drop"].into_iter().any(changed)
-        }
-        _ if endpoint(difference).is_some() => !["choice", "endpoint", "local endpoint"].into_iter().any(changed),
-        _ => false,
-    }
+    is_end(&difference.what) && !all.iter().any(instead)
 }
 
 /// What the differences do to this packet, if that is the end of its way. Sets who answers instead.

@@ -38,13 +38,13 @@ fn declarations_are_only_words() {
         assert_told(about, &told(&[number, (PORTS, containers)], None, "shop/web:80"), Verdict::Works, None, &[]);
     }
     let known = Some(Cause::TargetPortNotDeclared);
-    for (about, containers) in [
-        ("only what stands aside", "{name: web, ports: [{name: metrics, containerPort: 9102}]}"),
-        ("for another protocol", "{name: web, ports: [{containerPort: 8081, protocol: UDP}]}"),
-    ] {
-        let told = told(&[number, (PORTS, containers)], None, "shop/web:80");
-        assert_told(about, &told, Verdict::WorksBut, known, &["8081", "perhaps"]);
-    }
+    let udp = "{name: web, ports: [{containerPort: 8081, protocol: UDP}]}";
+    let told_udp = told(&[number, (PORTS, udp)], None, "shop/web:80");
+    assert_told("for another protocol", &told_udp, Verdict::Works, None, &[]);
+    assert!(steps(&told_udp).contains("declares for TCP (it declares 8081/UDP)"), "{}", steps(&told_udp));
+    let metrics = "{name: web, ports: [{name: metrics, containerPort: 9102}]}";
+    let aside = told(&[number, (PORTS, metrics)], None, "shop/web:80");
+    assert_told("only what stands aside", &aside, Verdict::WorksBut, known, &["8081", "perhaps"]);
     assert_told(
         "others",
         &told(&[number], None, "shop/web:80"),
