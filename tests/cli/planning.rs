@@ -188,37 +188,36 @@ fn several_paths_make_a_side_and_json_says_the_same() {
     Ran::of(command.output().unwrap()).expect(1);
 }
 
+/// What changes on a node, by a plan in JSON.
+fn told_of<'a>(node: &str, plan: &'a serde_json::Value) -> Vec<&'a serde_json::Value> {
+    let of_node = |effect: &&serde_json::Value| effect["nodes"].as_array().unwrap().iter().any(|n| *n == *node);
+    let effects = plan["services"].as_array().unwrap().iter().flat_map(|s| s["effects"].as_array().unwrap());
+    effects.filter(of_node).map(|effect| &effect["change"]).collect()
+}
+
 #[test]
 fn each_node_is_told_of_though_most_are_alike() {
     let files = Files::new();
-    let nodes: String =
-        (1..=6).map(|n| NODE.replace("node-1", &format!("node-{n}")).replace("49.11", &format!("49.1{n}"))).collect();
-    let local = |address: &str| {
-        let web = service("web", "10.96.0.10", &[address]).replace("nodeName: node-1", "nodeName: node-2");
-        web.replace("spec:\n", "spec:\n  internalTrafficPolicy: Local\n")
+    let names: Vec<String> = (1..=6).map(|n| format!("node-{n}")).collect();
+    let node = |name: &String| NODE.replace("node-1", name).replace("49.11", &name.replace("node-", "49.1"));
+    let nodes: String = names.iter().map(node).collect();
+    let web = |address: &str, node: &str| service("web", "10.96.0.10", &[address]).replace("node-1", node);
+    let local = |address: &str| web(address, "node-2").replace("spec:\n", "spec:\n  internalTrafficPolicy: Local\n");
+    let plan = |old: &str, new: &str, words: &[&str]| -> serde_json::Value {
+        let (old, new) = (files.write("old.yaml", old), files.write("new.yaml", new));
+        serde_json::from_str(&files.plan(&old, &new, &[&["-o", "json"], words].concat()).stdout).unwrap()
     };
-    let (old, new) = (
-        files.write("old.yaml", &(local("10.1.2.3") + &nodes)),
-        files.write("new.yaml", &(local("10.1.2.4") + &nodes)),
-    );
-    let plan: serde_json::Value =
-        serde_json::from_str(&files.plan(&old, &new, &["-o", "json"]).expect(1).stdout).unwrap();
-    assert_eq!(plan["nodes"].as_array().unwrap().len(), 6);
-    let effects = plan["services"][0]["effects"].as_array().unwrap();
-    let joins: Vec<_> = effects.iter().filter(|e| e["change"].as_str().unwrap().contains("10.1.2.4:8080")).collect();
-    assert!(joins.iter().any(|effect| effect["nodes"] == serde_json::json!(["node-2"])), "{effects:#?}");
-    // The same by nodes that are looked at one at a time.
-    for number in 1..=6 {
-        let node = format!("node-{number}");
-        let words = ["-o", "json", "--node", &node];
-        let ran = files.plan(&old, &new, &words);
-        let alone: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-        let told = |plan: &serde_json::Value| -> Vec<serde_json::Value> {
-            let of_node = |effect: &&serde_json::Value| effect["nodes"].as_array().unwrap().iter().any(|n| *n == *node);
-            let effects = plan["services"].as_array().unwrap().iter().flat_map(|s| s["effects"].as_array().unwrap());
-            effects.filter(of_node).map(|effect| effect["change"].clone()).collect()
-        };
-        assert_eq!(told(&alone), told(&plan), "{node}");
+    // An endpoint that only its node uses; and one that takes its address to another node.
+    let changes = [(local("10.1.2.3"), local("10.1.2.4")), (web("10.1.2.3", "node-1"), web("10.1.2.3", "node-3"))];
+    for ((old, new), (some, other)) in changes.into_iter().zip([("node-2", "node-1"), ("node-1", "node-2")]) {
+        let (old, new) = (old + &nodes, new + &nodes);
+        let together = plan(&old, &new, &[]);
+        assert_eq!(together["nodes"].as_array().unwrap().len(), 6);
+        assert_ne!(told_of(some, &together), told_of(other, &together), "not all nodes are the same");
+        for name in &names {
+            let alone = plan(&old, &new, &["--node", name]);
+            assert_eq!(told_of(name, &alone), told_of(name, &together), "{name}");
+        }
     }
 }
 
