@@ -55,7 +55,8 @@ pub(super) fn judge(sight: &Sight<'_>, things: &[String], table: Option<&Ruleset
     match lost.first() {
         Some((_, outcome, rule)) if lost.len() == all => report.breaks(fault(ending(rule.clone())), *outcome),
         Some((_, _, rule)) => {
-            report.remark(fault(ending(rule.clone())));
+            let to: Vec<String> = lost.iter().map(|(target, ..)| target.to_string()).collect();
+            report.remark(fault(format!("; packets to {} end at {rule}", list(&to))));
             report.prediction.endpoints.retain(|target| !lost.iter().any(|(lost, ..)| lost == target));
         }
         None => {
