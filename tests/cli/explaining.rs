@@ -72,6 +72,23 @@ fn names_go_along_the_search_list_of_the_client() {
 }
 
 #[test]
+fn the_hosts_resolver_has_no_search_list() {
+    let cluster = Cluster::new("app: web", "app: web");
+    let sentence = cluster.sentence(&["web:80", "--from", "host"], 1);
+    assert!(sentence.contains("dial the address of Service shop/web, 10.96.0.1"), "{sentence}");
+    let sentence = cluster.sentence(&["web.shop.svc.cluster.local:80", "--from", "host"], 0);
+    assert!(sentence.starts_with("works, but web.shop.svc.cluster.local"), "{sentence}");
+}
+
+#[test]
+fn a_pod_that_is_not_ready_has_no_name_below_its_service() {
+    let cluster = Cluster::new("  clusterIP: 10.96.0.1", "  clusterIP: None");
+    assert!(cluster.sentence(&["web-1.web.shop:8080"], 0).contains("to 1 ready endpoint: 10.244.1.11:8080"));
+    let sentence = cluster.sentence(&["web-3.web.shop:8080"], 1);
+    assert!(sentence.contains("there is no name web-3 below headless Service shop/web"), "{sentence}");
+}
+
+#[test]
 fn another_node_decides_for_its_own_pods_and_node_ports() {
     let cluster = Cluster::new("  type: ClusterIP", "  internalTrafficPolicy: Local\n  type: ClusterIP");
     assert!(cluster.sentence(&["shop/web:80", "--from", "shop/web-2"], 0).contains("10.244.2.11:8080"));
@@ -85,6 +102,7 @@ fn wrong_questions_end_with_2_and_say_why() {
         (&["shop/web:80", "--from", "shop/clientt"][..], "there is no Pod shop/clientt; is shop/client meant?"),
         (&["192.0.2.7"], "192.0.2.7: say which port"),
         (&["shop/web:http:80"], "is none of NAME:PORT"),
+        (&["10.96.0.300:80"], "10.96.0.300 is no IP address"),
     ];
     for (words, reason) in wrong {
         let ran = cluster.explain(words).expect(2);
