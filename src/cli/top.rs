@@ -4,6 +4,7 @@ mod rates;
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -91,6 +92,9 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let interval = Duration::from_secs(args.delay);
     let mut rates = Rates::default();
     let sight = looker.look()?;
+    if let Some(reason) = sight.unread() {
+        bail!("{reason}");
+    }
     let view = sight.view();
     if !view.programmed() {
         eprintln!("{}", get::NO_TABLES);

@@ -252,3 +252,26 @@ fn what_the_kernel_does_not_have_is_said() {
     sandbox.write("town.yaml", NODE);
     assert_eq!(of(&json(get(&["get", "services", "-o", "json"])), "name", "web")["state"], "left over");
 }
+
+#[test]
+fn what_may_not_be_looked_at_is_not_told() {
+    let Some(sandbox) = Sandbox::new("what_may_not_be_looked_at_is_not_told") else { return };
+    let file = sandbox.write("town.yaml", &town(READY));
+    sandbox.apply(&[&file]);
+    let get = |words: &[&str]| sandbox.without("net_admin", &[words, &["-f", &file]].concat());
+    for (kind, code) in [("services", 0), ("endpoints", 0), ("frontends", 0), ("affinity", 1), ("conntrack", 1)] {
+        let ran = get(&["get", kind]).expect(code);
+        assert!(
+            ran.stderr.contains("this node's kernel could not be read") && ran.stderr.contains("CAP_NET_ADMIN"),
+            "{ran:#?}"
+        );
+    }
+    for kind in ["services", "frontends"] {
+        let lines = json(get(&["get", kind, "-o", "json"]));
+        assert!(!lines.is_empty() && lines.iter().all(|line| line["state"].is_null()), "{lines:#?}");
+    }
+    let table = get(&["get", "services", "-o", "wide"]).expect(0).stdout;
+    assert!(!table.contains("programmed"), "{table}");
+    let ran = get(&["top", "--count", "1"]).expect(2);
+    assert!(ran.stderr.contains("CAP_NET_ADMIN") && !ran.stderr.contains("no tables"), "{ran:#?}");
+}

@@ -95,8 +95,13 @@ impl Sandbox {
 
     /// Like [`Sandbox::portolan`], without CAP_SYS_ADMIN: as in a container of the chart.
     pub fn limited(&self, arguments: &[&str]) -> Ran {
+        self.without("sys_admin", arguments)
+    }
+
+    /// Like [`Sandbox::portolan`], without a capability.
+    pub fn without(&self, capability: &str, arguments: &[&str]) -> Ran {
         let mut command = self.command("setpriv");
-        command.args(["--bounding-set", "-sys_admin", PORTOLAN]).args(arguments);
+        command.args(["--bounding-set", &format!("-{capability}"), PORTOLAN]).args(arguments);
         Ran::of(command.args(["--node", "node-1", "--state-dir", &self.state()]).output().unwrap())
     }
 

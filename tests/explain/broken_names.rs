@@ -42,6 +42,10 @@ pub fn situations() -> Vec<Situation> {
         at("name: the cluster domain is another", "web.shop.svc.cluster.lokal:80", "web.shop.svc.cluster.lokal")
             .fails("no-such-service", &["cluster.lokal"]),
         at("name: nobody has anything like it", "payments:80", "payments").fails("no-such-service", &["payments"]),
+        Situation::new("name: an alias", alias())
+            .dns(Dns::Runs)
+            .asks_by_name("db:80", "db", 80)
+            .works_but("external-name", &["db.example.com"]),
         of("name: headless, and nobody is ready", not_ready(headless())).fails("not-ready", &["web-1", "web-2"]),
         of("name: headless, and the selector is wrong", headless().web("app: web", "app: wbe"))
             .fails("selector-matches-nothing", &["app=wbe"]),
@@ -61,10 +65,6 @@ pub fn healthy() -> Vec<Situation> {
         at("name: with the namespace", "web.shop:80", "web.shop").from(VISITOR),
         at("name: in full", "web.shop.svc.cluster.local:80", "web.shop.svc.cluster.local").from(VISITOR),
         at("name: of the world", "www.example.com:80", "www.example.com"),
-        Situation::new("name: an alias", alias())
-            .dns(Dns::Runs)
-            .asks_by_name("db:80", "db", 80)
-            .works_but("external-name", &["db.example.com"]),
         Situation::new("name: headless, by the pods' port", headless())
             .dns(Dns::Runs)
             .asks_by_name("web:8080", "web", 8080),

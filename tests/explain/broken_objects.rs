@@ -125,6 +125,10 @@ fn addresses() -> Vec<Situation> {
         Situation::new("address: no Service of this name", base())
             .asks_in_vain("shop/wbe:80", "what is not there has no address")
             .fails("no-such-service", &["shop/wbe", "web"]),
+        // A route led this client here; hardly any other has one.
+        Situation::new("address: a cluster IP, from outside", base())
+            .from(OUTSIDE)
+            .works_but("cluster-only", &["10.96.0.1"]),
         Situation::new("address: the load balancer's is pending", pending())
             .from(OUTSIDE)
             .asks_in_vain("shop/web:80", "the address outside is not there yet")

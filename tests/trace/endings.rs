@@ -153,7 +153,9 @@ fn rules_that_cannot_be_read_are_not_asked_for_again_and_again() {
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
     let frontend = Kind::ClusterIp.frontend(1, Family::V4, Protocol::Tcp);
     let words = ["shop/web-1:80", "--packets", "5", "--rate", "100", "--for", "60s"];
-    let trace = Trace::start_with(&node, &words, "", |command| drop(command.env("PATH", path)));
+    let trace = Trace::start_with(&node, &words, "", |command| {
+        command.env("PATH", path);
+    });
     (0..5).for_each(|_| assert_eq!(guest.pod(frontend), "here"));
     let ended = trace.end();
     assert_eq!(ended.packets().len(), 5, "{ended:?}");

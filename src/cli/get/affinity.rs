@@ -34,6 +34,8 @@ pub(super) struct AffinityLine {
 }
 
 impl Line for AffinityLine {
+    const OF_THE_KERNEL_ALONE: bool = true;
+
     fn needs(_wide: bool) -> Needs {
         Needs { remembered: true, ..Needs::default() }
     }

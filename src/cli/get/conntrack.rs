@@ -37,6 +37,8 @@ pub(super) struct ConnectionLine {
 }
 
 impl Line for ConnectionLine {
+    const OF_THE_KERNEL_ALONE: bool = true;
+
     fn needs(_wide: bool) -> Needs {
         Needs { connections: true, ..Needs::default() }
     }

@@ -34,7 +34,8 @@ pub(super) struct FrontendLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoints_for_pods: Option<usize>,
     source_ranges: bool,
-    state: String,
+    /// `None` where nobody could look
+    state: Option<&'static str>,
     new_connections: Option<u64>,
     refused: Option<u64>,
     dropped: Option<u64>,
@@ -106,7 +107,7 @@ impl Line for FrontendLine {
         ];
         if shape.wide {
             let ranges = if self.source_ranges { "yes" } else { "no" };
-            cells.extend([ranges.to_owned(), count_or_dash(self.connections), self.state.clone()]);
+            cells.extend([ranges.to_owned(), count_or_dash(self.connections), self.state.unwrap_or("-").to_owned()]);
         }
         cells
     }
@@ -139,7 +140,7 @@ fn line(seen: &Seen<'_>, connections: Option<u64>, view: &View<'_>) -> Option<Fr
         endpoints: if external_local || side.policy == Some(Policy::InternalLocal) { local } else { all },
         endpoints_for_pods: external_local.then_some(all),
         source_ranges: side.guarded,
-        state: state(seen, view).to_owned(),
+        state: view.looked().then(|| state(seen, view)),
         new_connections: seen.counts.map(|counts| counts.new),
         refused: seen.counts.map(|counts| counts.refused),
         dropped: seen.counts.map(|counts| counts.dropped + counts.not_allowed),

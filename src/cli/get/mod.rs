@@ -8,6 +8,7 @@ mod services;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ use super::{
     look::{Kernel, KernelSight, Needs, Objects, Pace, Selected, View, repeat},
     table,
 };
-use crate::model::ServiceId;
+use crate::{kernel::KernelError, model::ServiceId};
 pub(super) use frontends::reason;
 pub(super) use services::{table_text, tracked};
 
@@ -31,7 +32,7 @@ const EXIT_CODES: &str = "\
 Without -f everything is read from this node's kernel, which takes root; with -f the table says also what the objects know.
 
 Exit code: 0; 1 some object was refused, a SERVICE is not known, or there are no tables in this network namespace and no
-objects, or connection tracking cannot be read: the rest is shown; 2 nothing could be read.
+objects, or connection tracking, or for affinity the kernel, cannot be read: the rest is shown; 2 nothing could be read.
 
 Examples:
 ";
@@ -104,6 +105,8 @@ enum Format {
 
 /// A line of one of the tables.
 trait Line: Serialize + Sized {
+    /// The objects have none of it: without the kernel there is nothing to show.
+    const OF_THE_KERNEL_ALONE: bool = false;
     /// What has to be read for it.
     fn needs(wide: bool) -> Needs;
     /// All lines, in order.
@@ -143,7 +146,7 @@ fn show<L: Line>(args: &GetArgs) -> anyhow::Result<ExitCode> {
         let sight = looker.look()?;
         let view = sight.view();
         table::print(&text::<L>(&view, args)?)?;
-        return Ok(exit_code(&view, &args.selected));
+        return Ok(exit_code::<L>(&sight, &args.selected));
     }
     let (mut last, mut code) = (None, ExitCode::SUCCESS);
     repeat(Pace { interval: INTERVAL, delay: Duration::ZERO, times: None }, || {
@@ -156,7 +159,7 @@ fn show<L: Line>(args: &GetArgs) -> anyhow::Result<ExitCode> {
             return Ok(true);
         }
         if last.is_none() {
-            code = exit_code(&view, &args.selected);
+            code = exit_code::<L>(&sight, &args.selected);
         }
         let text = text::<L>(&view, args)?;
         Ok(table::print_again(&text, last.replace(now).is_none(), args.output.is_table())?)
@@ -202,8 +205,13 @@ fn columns<L: Line>(lines: &[L], shape: Shape, view: &View<'_>) -> String {
 }
 
 /// Says what is missing, and what that comes to.
-fn exit_code(view: &View<'_>, selected: &Selected) -> ExitCode {
+fn exit_code<L: Line>(sight: &Sight<'_>, selected: &Selected) -> ExitCode {
+    let view = sight.view();
     let mut complete = view.objects.is_none_or(|objects| !objects.refused);
+    if let Some(reason) = sight.unread() {
+        complete &= !L::OF_THE_KERNEL_ALONE;
+        eprintln!("this node's kernel could not be read, so only what the objects say is shown: {reason}");
+    }
     if !view.programmed() && view.objects.is_none() {
         eprintln!("{NO_TABLES}");
         return ExitCode::from(1);
@@ -224,7 +232,7 @@ fn exit_code(view: &View<'_>, selected: &Selected) -> ExitCode {
 
 /// What looks, again and again.
 pub(super) struct Looker {
-    kernel: Option<Kernel>,
+    kernel: Result<Kernel, KernelError>,
     needs: Needs,
     input: Option<(InputArgs, NodeArgs)>,
     objects: Option<Objects>,
@@ -234,13 +242,19 @@ pub(super) struct Looker {
 
 /// What was seen.
 pub(super) struct Sight<'a> {
-    kernel: Option<KernelSight>,
+    /// Or why it could not be read
+    kernel: Result<KernelSight, String>,
     objects: Option<&'a Objects>,
 }
 
 impl Sight<'_> {
     pub(super) fn view(&self) -> View<'_> {
-        View::new(self.kernel.as_ref(), self.objects)
+        View::new(self.kernel.as_ref().ok(), self.objects)
+    }
+
+    /// Why the kernel could not be read.
+    pub(super) fn unread(&self) -> Option<&str> {
+        self.kernel.as_ref().err().map(String::as_str)
     }
 }
 
@@ -257,7 +271,7 @@ impl Looker {
         input::print_notices(objects.iter().flat_map(|objects| &objects.notices));
         Ok(Self {
             // With objects there is something to show without a kernel.
-            kernel: if given { Kernel::open().ok() } else { Some(Kernel::open()?) },
+            kernel: if given { Kernel::open() } else { Ok(Kernel::open()?) },
             needs,
             input: given.then(|| (input.clone(), node.clone())),
             objects,
@@ -276,10 +290,13 @@ impl Looker {
         }
         let wanted = self.objects.iter().flat_map(|objects| objects.frontends.keys().copied()).collect();
         let needs = self.needs;
-        let kernel = match self.kernel.as_mut().map(|kernel| kernel.look(needs, &wanted)) {
-            Some(Err(error)) if self.objects.is_none() => return Err(error.into()),
-            seen => seen.and_then(Result::ok),
+        let kernel = match &mut self.kernel {
+            Ok(kernel) => kernel.look(needs, &wanted).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
+        if let (Err(reason), None) = (&kernel, &self.objects) {
+            bail!("{reason}");
+        }
         Ok(Sight { kernel, objects: self.objects.as_ref() })
     }
 }

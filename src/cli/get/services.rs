@@ -42,7 +42,8 @@ pub(super) struct ServiceLine {
     /// Of these, those whose endpoint gets no new ones
     #[serde(skip_serializing_if = "Option::is_none")]
     connections_leaving: Option<u64>,
-    state: &'static str,
+    /// `None` where nobody could look
+    state: Option<&'static str>,
 }
 
 /// What only the object knows.
@@ -122,7 +123,7 @@ impl Line for ServiceLine {
         cells.extend([self.new_connections, self.refused, self.dropped].map(count_or_dash));
         if shape.wide {
             cells.extend([self.connections, self.connections_leaving].map(count_or_dash));
-            cells.push(self.state.to_owned());
+            cells.push(self.state.unwrap_or("-").to_owned());
         }
         if shape.wide && shape.objects {
             cells.push(object(|object| object.selector.clone()));
@@ -201,7 +202,7 @@ fn line(
         dropped: counts.map(|counts| counts.dropped + counts.not_allowed),
         connections: None,
         connections_leaving: None,
-        state: state(id, object, frontends, view),
+        state: view.looked().then(|| state(id, object, frontends, view)),
     }
 }
 

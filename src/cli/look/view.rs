@@ -97,6 +97,11 @@ impl<'a> View<'a> {
         Self { frontends, objects, kernel }
     }
 
+    /// The kernel was read.
+    pub fn looked(&self) -> bool {
+        self.kernel.is_some()
+    }
+
     /// The kernel was read and has our tables.
     pub fn programmed(&self) -> bool {
         self.kernel.is_some_and(|kernel| kernel.exist)

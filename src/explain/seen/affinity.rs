@@ -19,26 +19,56 @@ pub(super) fn judge(sight: &Sight<'_>, programmed: &Programmed, report: &mut Rep
     if report.is_broken() {
         return;
     }
-    let Some(plan) = sight.plan() else { return };
-    let own = |port: &&PortPlan<'_>| port.frontends.iter().any(|own| own.frontend == sight.frontend);
-    let Some(port) = plan.ports.iter().find(own) else { return };
-    let Some(frontend) = port.frontends.iter().find(|own| own.frontend == sight.frontend) else { return };
-    let sender = sight.client.sender(sight.family(), sight.scene);
-    let Path::Served { list, .. } = path(frontend, port, &sender, &sight.scene.settings) else { return };
-    let known = programmed.remembered.iter().filter(|known| {
-        known.list == ListName::from(list)
-            && known.protocol == port.id.protocol
-            && *known.port_name == *port.id.name
-            && Family::of(known.client) == sight.family()
-    });
-    match sight.client_address() {
-        Some(client) => {
-            if let Some(known) = known.into_iter().find(|known| known.client == client) {
-                pinned(sight, known, port, list, report);
+    with_port(sight, |port, list| {
+        let mut known = of_port(sight, programmed, port, list);
+        match sight.client_address() {
+            Some(client) => {
+                if let Some(known) = known.find(|known| known.client == client) {
+                    pinned(sight, known, port, list, report);
+                }
             }
+            None => others(known, &port.id.service, report),
         }
-        None => others(known, &plan.service.id, report),
+    });
+}
+
+/// Whether the client is remembered for an endpoint that it may go to, so that it needs no choice.
+pub(super) fn serves(sight: &Sight<'_>, programmed: &Programmed, report: &Report) -> bool {
+    let Some(client) = sight.client_address() else { return false };
+    let used = |known: &RememberedClient| report.prediction.endpoints.contains(&known.target);
+    with_port(sight, |port, list| {
+        of_port(sight, programmed, port, list).any(|known| known.client == client && used(known))
+    })
+    .unwrap_or_default()
+}
+
+/// Calls `then` with the service port and the list that the packet meets, if it is served.
+fn with_port<T>(sight: &Sight<'_>, then: impl FnOnce(&PortPlan<'_>, List) -> T) -> Option<T> {
+    let plan = sight.plan()?;
+    let own = |port: &&PortPlan<'_>| port.frontends.iter().any(|own| own.frontend == sight.frontend);
+    let port = plan.ports.iter().find(own)?;
+    let frontend = port.frontends.iter().find(|own| own.frontend == sight.frontend)?;
+    let sender = sight.client.sender(sight.family(), sight.scene);
+    match path(frontend, port, &sender, &sight.scene.settings) {
+        Path::Served { list, .. } => Some(then(port, list)),
+        _ => None,
     }
+}
+
+/// The clients that one list of a service port knows.
+fn of_port<'a>(
+    sight: &Sight<'_>,
+    programmed: &'a Programmed,
+    port: &PortPlan<'_>,
+    list: List,
+) -> impl Iterator<Item = &'a RememberedClient> {
+    let (family, id) = (sight.family(), port.id.clone());
+    programmed.remembered.iter().filter(move |known| {
+        known.list == ListName::from(list)
+            && known.protocol == id.protocol
+            && *known.port_name == *id.name
+            && Family::of(known.client) == family
+    })
 }
 
 /// The client itself is remembered.

@@ -12,7 +12,7 @@ use crate::{
         report::{Fault, Report},
     },
     model::{Family, IpRange, Target},
-    observed::{AgentReport, ProgramState, Programmed, RememberedClient, Silence},
+    observed::{AgentReport, ProgramState, Programmed, Silence},
     tables::Difference,
 };
 
@@ -161,19 +161,14 @@ fn is_bent(difference: &Difference, all: &[Difference]) -> bool {
     missing.into_iter().any(|(_, wanted)| wanted.address == target.address && wanted.port != target.port)
 }
 
-/// A dead end beside the frontend, or an endpoint beyond those that are chosen among: at no time were both wanted.
+/// A dead end beside the frontend: at no time were both wanted.
 fn is_added(difference: &Difference, all: &[Difference]) -> bool {
-    let changed = |prefix: &str| {
-        let mut others = all.iter().filter(|other| !other.frontends.is_disjoint(&difference.frontends));
-        others.any(|other| other.what.starts_with(prefix) && other.missing)
+    let is_end = |what: &str| what.starts_with("refusal") || what.starts_with("drop");
+    let instead = |other: &Difference| {
+        let there = !other.frontends.is_disjoint(&difference.frontends);
+        there && other.missing && (other.what.starts_with("frontend") || is_end(&other.what))
     };
-    match difference.what.as_str() {
-        what if what.starts_with("refusal") || what.starts_with("drop") => {
-            !["frontend", "refusal", "drop"].into_iter().any(changed)
-        }
-        _ if endpoint(difference).is_some() => !["choice", "endpoint", "local endpoint"].into_iter().any(changed),
-        _ => false,
-    }
+    is_end(&difference.what) && !all.iter().any(instead)
 }
 
 /// What the differences do to this packet, if that is the end of its way. Sets who answers instead.
@@ -205,7 +200,7 @@ fn effect(
         return Some(nowhere);
     }
     // With session affinity the choice is only for clients that are not remembered.
-    if missing("choice") && !left("choice") && known(sight, programmed, report).is_none() {
+    if missing("choice") && !left("choice") && !affinity::serves(sight, programmed, report) {
         return Some(nowhere);
     }
     let away = differences.iter().filter(|d| d.missing).filter_map(|d| d.what.strip_prefix("source range "));
@@ -237,18 +232,6 @@ fn endpoints(differences: &[&Difference], report: &mut Report) -> bool {
     }
     report.prediction.endpoints = all;
     false
-}
-
-/// The client that session affinity knows, with an endpoint that it may go to.
-fn known<'a>(sight: &Sight<'_>, programmed: &'a Programmed, report: &Report) -> Option<&'a RememberedClient> {
-    let (client, plan) = (sight.client_address()?, sight.plan()?);
-    let port = plan.ports.iter().find(|port| port.frontends.iter().any(|own| own.frontend == sight.frontend))?;
-    programmed.remembered.iter().find(|known| {
-        known.client == client
-            && known.protocol == port.id.protocol
-            && *known.port_name == *port.id.name
-            && report.prediction.endpoints.contains(&known.target)
-    })
 }
 
 /// `local endpoint 10.1.2.3:8080` taken apart.
