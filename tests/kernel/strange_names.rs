@@ -54,11 +54,11 @@ fn names_of_tables_are_not_commands_to_nft() {
         assert!(before.contains("table ip x; add table ip pwned {"), "{before}");
         make(b"not \xff UTF-8");
         let seen = surroundings(&BTreeSet::new(), &BTreeSet::new(), 0).unwrap();
-        let unread = seen.unread.join("\n");
+        let unread = seen.unread_tables.join("\n");
         for name in ["x; add table ip pwned", "x\\nadd table ip pwned", "--version", "not \u{fffd} UTF-8"] {
             assert!(unread.contains(&format!("reading table ip {name}: ")), "{name:?}: {unread}");
         }
-        assert_eq!(seen.unread.len(), 4, "what others have can be read: {unread}");
+        assert_eq!(seen.unread_tables.len(), 4, "what others have can be read: {unread}");
         let read = format!("{:?}", seen.foreign);
         assert!(read.contains("firewall") && read.contains("portolan-tracer"), "{read}");
         let pwned = Command::new("nft").args(["list", "table", "ip", "pwned"]).output().unwrap();

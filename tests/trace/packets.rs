@@ -143,7 +143,7 @@ fn what_others_do_is_named() {
         // More rules than are told, the names of table and chain being no statements.
         let rules = "counter\n".repeat(600);
         let chain = format!("type filter hook forward priority 10; {rules} tcp dport 8080 drop\n");
-        let text = format!("table inet reject-log {{ chain dnat-log {{ {chain} }} }}");
+        let text = format!("table inet reject-log {{ chain dnat-log {{ {chain} }}\n}}");
         net.lab.on_node("node-1", || nft::run(&text, false, "writing very many rules")).unwrap().unwrap();
         let (ended, _) = net.trace(&guest, frontend, &[]);
         let by = "by inet reject-log dnat-log: tcp dport 8080 drop";
